@@ -1,0 +1,39 @@
+"""Case events: the append-only record from which SLA, audit and metrics are read."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from okienko.schemas.base import Model, UtcDatetime
+
+
+class EventType(StrEnum):
+    """Everything that can happen to a case."""
+
+    OPENED = "opened"
+    DECIDED = "decided"
+    REGISTERED = "registered"
+    MESSAGE_ADDED = "message_added"
+    NOTIFICATION_QUEUED = "notification_queued"
+    NOTIFICATION_SENT = "notification_sent"
+    NOTIFICATION_WITHHELD = "notification_withheld"
+    NOTIFICATION_FAILED = "notification_failed"
+    DELIVERY_FAILED = "delivery_failed"
+    ACTION_PROPOSED = "action_proposed"
+    ACTION_ENDED = "action_ended"
+    CLOSED = "closed"
+    REOPENED = "reopened"
+
+
+class CaseEvent(Model):
+    """One thing that happened. `data` holds ids, names of rules and counts, never a body, a PESEL or a secret."""
+
+    id: int
+    case_id: UUID
+    at: UtcDatetime
+    type: EventType
+    actor: str
+    """Who or what did it: a plugin's name, `okienko`, or an administrator's login."""
+    data: dict[str, Any] = {}

@@ -1,0 +1,34 @@
+"""Messages to the person, and what a channel needs to send one."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from uuid import UUID
+
+from okienko.schemas.base import Model, UtcDatetime
+from okienko.schemas.message import Address
+
+
+class NotificationKind(StrEnum):
+    """Which of the procedure's messages it is (rule T5 and the reply to a miss)."""
+
+    REGISTERED = "registered"
+    UNMET = "unmet"
+    CLOSED = "closed"
+    SELF_SERVICE = "self_service"
+
+
+class OutboundMessage(Model):
+    """A message ready to go out by a channel."""
+
+    id: UUID
+    case_id: UUID
+    kind: NotificationKind
+    to: Address
+    subject: str
+    text: str
+    message_id: str
+    """Lasting: the same notification has the same Message-ID on every attempt. Without angle brackets."""
+    in_reply_to: str | None = None
+    references: tuple[str, ...] = ()
+    created_at: UtcDatetime
