@@ -25,7 +25,9 @@ def test_every_century_is_read_back(date: dt.date, serial: int) -> None:
     assert Pesel(pesel_of(date, serial)).birth_date == date
 
 
-@given(st.dates(dt.date(1800, 1, 1), dt.date(2299, 12, 31)), st.integers(0, 9999), st.integers(0, 10), st.integers(1, 9))
+@given(
+    st.dates(dt.date(1800, 1, 1), dt.date(2299, 12, 31)), st.integers(0, 9999), st.integers(0, 10), st.integers(1, 9)
+)
 def test_one_changed_digit_is_refused_without_telling_it(date: dt.date, serial: int, place: int, shift: int) -> None:
     digits = pesel_of(date, serial)
     changed = digits[:place] + str((int(digits[place]) + shift) % 10) + digits[place + 1 :]
@@ -43,7 +45,13 @@ def test_what_is_no_pesel(text: str) -> None:
 def test_no_way_out_but_reveal() -> None:
     digits = pesel_of(dt.date(2198, 2, 28), 1234)
     person = Person(given_name="Próbny", pesel=Pesel(digits))
-    shown = [repr(person), str(person.pesel), f"{person.pesel}", person.model_dump_json(), str(person.model_dump()["pesel"])]
+    shown = [
+        repr(person),
+        str(person.pesel),
+        f"{person.pesel}",
+        person.model_dump_json(),
+        str(person.model_dump()["pesel"]),
+    ]
     assert all(digits not in text for text in shown)
     assert json.loads(person.model_dump_json())["pesel"].startswith("*********")
     assert person.pesel is not None

@@ -6,6 +6,8 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from pydantic import Field
+
 from okienko.schemas.base import Model, UtcDatetime
 
 
@@ -36,4 +38,4 @@ class CaseEvent(Model):
     type: EventType
     actor: str
     """Who or what did it: a plugin's name, `okienko`, or an administrator's login."""
-    data: dict[str, Any] = {}
+    data: dict[str, Any] = Field(default_factory=dict)

@@ -1,8 +1,8 @@
 """PESEL, the Polish personal number, as a guarded value.
 
-Source: the act on the population register (ustawa o ewidencji ludności), art. 15: eleven digits YYMMDDZZZXQ; the century
-is coded in the month (1800-1899 +80, 1900-1999 +0, 2000-2099 +20, 2100-2199 +40, 2200-2299 +60); Q is a check digit with
-the weights 1 3 7 9 1 3 7 9 1 3.
+Source: the act on the population register (ustawa o ewidencji ludności), art. 15: eleven digits YYMMDDZZZXQ; the
+century is coded in the month (1800-1899 +80, 1900-1999 +0, 2000-2099 +20, 2100-2199 +40, 2200-2299 +60); Q is a check
+digit with the weights 1 3 7 9 1 3 7 9 1 3.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _CENTURY_BY_MONTH_OFFSET = {80: 1800, 0: 1900, 20: 2000, 40: 2100, 60: 2200}
 class Pesel:
     """A valid PESEL that never shows itself: `repr`, `str`, `format`, JSON and errors give a mask.
 
-    `Pesel("02070803628")` raises ValueError (without the digits) when the text is not eleven ASCII digits, the check digit
-    is wrong, or the coded date does not exist. `reveal()` is the one way to the digits.
+    `Pesel("02070803628")` raises ValueError (without the digits) when the text is not eleven ASCII digits, the
+    check digit is wrong, or the coded date does not exist. `reveal()` is the one way to the digits.
     """
 
     __slots__ = ("_digits",)

@@ -1,0 +1,348 @@
+"""Ports: what okienko's core asks of a plugin's objects, and what it lends them.
+
+Objects are async where they do I/O and plain where they decide. Every call has a time limit set by the core, and the class
+of the error that leaves a call (see `okienko.plugins.errors`) decides between retry, park and stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import BinaryIO, Protocol, runtime_checkable
+from uuid import UUID
+
+from okienko.plugins.raw import RawContent
+from okienko.schemas import (
+    Case,
+    CaseKind,
+    CaseState,
+    ChannelName,
+    CsdRef,
+    Decision,
+    Envelope,
+    InboundMessage,
+    NotificationKind,
+    OutboundMessage,
+    Person,
+    Procedure,
+    ResetAction,
+    UtcDatetime,
+)
+
+# --- findings of `okienko check` ------------------------------------------------------------------------------------
+
+
+class Severity(StrEnum):
+    """How bad a finding is; an `error` makes `okienko check` exit 1."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was tried: what, how it went, and the cure when it went badly."""
+
+    subject: str
+    severity: Severity
+    message: str
+    cure: str = ""
+
+
+# --- channels -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RawItem:
+    """Something a channel has in its hands and wants made lasting."""
+
+    channel: ChannelName
+    connector: str
+    source: str
+    raw: RawContent
+    mailbox: str = "default"
+    external_id: str | None = None
+    """The source's own lasting id; a second item with the same `source` and `external_id` is the same envelope."""
+    mail_from: str | None = None
+    rcpt_to: tuple[str, ...] = ()
+
+
+class Intake(Protocol):
+    """What the core lends to a channel."""
+
+    async def accept(self, item: RawItem) -> UUID:
+        """Store the item and its processing job; return the envelope id only after the durable commit.
+
+        Concurrent calls are committed together. Raises TransientError when it cannot be stored now (tell the source to
+        try again: LMTP 451, no IMAP move) and TooLargeError when it is over the size limit (LMTP 552).
+        """
+        ...
+
+
+@runtime_checkable
+class Channel(Protocol):
+    """A way to the window, inbound and outbound."""
+
+    name: str
+    """The plugin's name; it stands in `Envelope.connector`."""
+    channel: ChannelName
+
+    async def run(self, intake: Intake) -> None:
+        """Take things in until cancelled. Returns at once when no inbound part is configured."""
+        ...
+
+    def parse(self, envelope: Envelope, raw: RawContent) -> InboundMessage:
+        """Read the bytes. Pure. Raises UnreadableError when there is no message in them."""
+        ...
+
+    def open_attachment(self, envelope: Envelope, raw: RawContent, index: int) -> BinaryIO:
+        """The decoded bytes of attachment `index` as a stream. Raises IndexError when there is none."""
+        ...
+
+    async def send(self, message: OutboundMessage) -> None:
+        """Hand one message to the outside. Returns when the outside has taken responsibility for it."""
+        ...
+
+    async def check(self) -> list[Finding]:
+        """Try every setting and connection."""
+        ...
+
+
+# --- CSD ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What a CSD is asked to register. `correlation_id` is the case id: it must be found again by it."""
+
+    correlation_id: UUID
+    kind: CaseKind
+    procedure: Procedure | None
+    subject: str
+    description: str
+    requester: str | None
+    opened_at: UtcDatetime
+
+
+@runtime_checkable
+class CsdBackend(Protocol):
+    """An ITSM system's register."""
+
+    name: str
+
+    async def start(self) -> None:
+        """Called once before any other call: open connections, create what is missing. Idempotent."""
+        ...
+
+    async def find(self, correlation_ids: Sequence[UUID]) -> dict[UUID, CsdRef]:
+        """Those of the cases that the register already holds."""
+        ...
+
+    async def create(self, registrations: Sequence[Registration]) -> dict[UUID, CsdRef]:
+        """Register them; the answer has a number for each. Creating the same correlation id twice gives one number."""
+        ...
+
+    async def close(self, ref: CsdRef, solution: str) -> None:
+        """Close the ticket with its solution. Closing a closed one changes nothing."""
+        ...
+
+    async def reopen(self, ref: CsdRef, reason: str) -> None:
+        """Open a closed ticket again. Reopening an open one changes nothing."""
+        ...
+
+    async def comment(self, ref: CsdRef, key: str, text: str) -> None:
+        """Add an internal note. `key` is lasting: the same key twice gives one note."""
+        ...
+
+    async def check(self) -> list[Finding]:
+        """Try every setting, connection and mapping."""
+        ...
+
+
+# --- identity -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AccountFacts:
+    """What an identity backend knows of a login. `known` is False when the backend cannot look anything up."""
+
+    known: bool
+    exists: bool | None = None
+    person: Person | None = None
+
+
+@runtime_checkable
+class IdentityBackend(Protocol):
+    """Where accounts live."""
+
+    name: str
+    can_look_up: bool
+    can_execute: bool
+    """False: a person carries reset actions out by hand and marks them done."""
+
+    async def find_by_login(self, login: str) -> AccountFacts:
+        """The account whose login (an e-mail address) it is."""
+        ...
+
+    async def execute(self, action: ResetAction) -> None:
+        """Carry the action out. Raises PermanentError when `can_execute` is False."""
+        ...
+
+    async def check(self) -> list[Finding]:
+        """Try every setting and connection."""
+        ...
+
+
+# --- deciding plugins -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CaseLink:
+    """A case that a message may belong to."""
+
+    case_id: UUID
+    number: str | None
+    state: CaseState
+    requester: str | None
+    """Address, lower case."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageFacts:
+    """What the store knows about a message, looked up before the policies are asked. Pure data."""
+
+    is_ours: bool = False
+    """Its Message-ID is one that we made: our own mail came back."""
+    by_reference: tuple[CaseLink, ...] = ()
+    """Cases tied to its In-Reply-To and References, nearest first; siblings of a mail never seen are among them."""
+    by_number: tuple[CaseLink, ...] = ()
+    """Cases whose CSD number stands in its subject."""
+    by_report: tuple[CaseLink, ...] = ()
+    """Cases whose notification a delivery report is about."""
+    answers_today: int = 0
+    """Automatic answers sent to this correspondent in the last 24 hours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suppress:
+    """Keep it, open no case, answer nothing. `reason` is a closed set of metric label values."""
+
+    reason: str
+    case_id: UUID | None = None
+    """The case in whose time line it is noted, if any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Go on, but send no automatic answer."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """It belongs to a case that exists."""
+
+    case_id: UUID
+    reason: str
+    """`reference` or `number`."""
+    sender_differs: bool = False
+
+
+Verdicts = Suppress | Silence | Merge
+
+
+@runtime_checkable
+class MessagePolicy(Protocol):
+    """One idea about messages, asked in the configured order. The first Suppress or Merge ends the round."""
+
+    name: str
+
+    def judge(self, message: InboundMessage, facts: MessageFacts) -> Verdicts | None:
+        """None when the policy has nothing to say. Pure."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """What a message is."""
+
+    kind: CaseKind
+    procedure: Procedure | None = None
+    person: Person | None = None
+    login: str | None = None
+    """The account's login that the procedure speaks of (an address), for the look-up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What connectors found out for the decision; None where no connector could."""
+
+    account: AccountFacts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationContext:
+    """What a message to the person may speak of."""
+
+    case: Case
+    solution: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedText:
+    """Subject and body of a message to a person."""
+
+    subject: str
+    text: str
+
+
+@runtime_checkable
+class ProcedurePack(Protocol):
+    """One installation's procedure: what things are, which rules apply, what people are told. Pure, no I/O."""
+
+    name: str
+
+    def classify(self, message: InboundMessage) -> Classification:
+        """What the message is. Always answers: what nothing matches is a ticket."""
+        ...
+
+    def decide(self, message: InboundMessage, classification: Classification, evidence: Evidence) -> Decision:
+        """Every rule that applies, with its evidence."""
+        ...
+
+    def outranks_threading(self, classification: Classification) -> bool:
+        """Whether such a message opens a case of its own even when it answers an older one."""
+        ...
+
+    def needs_registration(self, classification: Classification) -> bool:
+        """Whether it becomes work in the CSD (rule C, self-service, does not)."""
+        ...
+
+    def numbers_in(self, text: str) -> tuple[str, ...]:
+        """CSD numbers that stand in a text, in the order found, normalised as the CSD writes them."""
+        ...
+
+    def render(self, kind: NotificationKind, context: NotificationContext) -> RenderedText:
+        """The message to the person."""
+        ...
+
+
+# --- the plugin's view of the service -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PluginStatus:
+    """One line of `okienko plugins`."""
+
+    name: str
+    version: str
+    origin: str
+    hooks: tuple[str, ...] = ()
+    state: str = "loaded"
+    """`loaded`, `failed` or `disabled`."""
+    problem: str = ""
+    required: bool = False
+    objects: tuple[str, ...] = field(default=())

@@ -1,0 +1,87 @@
+"""Settings of plugins: one class and one prefix each, from the environment or from files, and no silent misspelling."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from okienko.plugins.errors import MisconfiguredError
+
+FILE_SUFFIX = "_FILE"
+"""`OKIENKO_X_PASSWORD_FILE=/run/secrets/x` sets `OKIENKO_X_PASSWORD` to the file's text without its last line end."""
+
+
+class PluginSettings(BaseSettings):
+    """Base of a plugin's settings. A subclass sets `model_config = SettingsConfigDict(env_prefix="OKIENKO_<NAME>_")`.
+
+    Every field needs a description: `okienko check` and the docs show it. Secrets are `SecretStr`.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="OKIENKO_", extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `load_settings` hands in: the environment is read there, so that a test can give its own."""
+        return (init_settings,)
+
+
+S = TypeVar("S", bound=PluginSettings)
+
+
+def load_settings(cls: type[S], environ: Mapping[str, str] | None = None) -> S:
+    """Read `cls` from `environ` (default: the process environment).
+
+    Raises MisconfiguredError for a variable under the prefix that no field has (with the nearest right name), for a value
+    that does not fit, and for a file that cannot be read. pydantic-settings itself ignores unknown variables.
+    """
+    environ = os.environ if environ is None else environ
+    prefix = str(cls.model_config.get("env_prefix", ""))
+    fields = {f"{prefix}{name}".upper(): name for name in cls.model_fields}
+    values: dict[str, Any] = {}
+    for variable, text in environ.items():
+        upper = variable.upper()
+        if not upper.startswith(prefix.upper()):
+            continue
+        if upper in fields:
+            values[fields[upper]] = _parse(cls, fields[upper], variable, text)
+        elif upper.endswith(FILE_SUFFIX) and upper.removesuffix(FILE_SUFFIX) in fields:
+            values[fields[upper.removesuffix(FILE_SUFFIX)]] = _read_file(variable, text)
+        else:
+            near = difflib.get_close_matches(upper, fields, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known are: {', '.join(sorted(fields))}"
+            raise MisconfiguredError(f"{variable} is no setting of this plugin; {hint}")
+    try:
+        return cls(**values)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{prefix}{'_'.join(str(part) for part in e['loc'])}".upper() + f": {e['msg']}"
+            for e in error.errors(include_input=False, include_url=False)
+        )
+        raise MisconfiguredError(f"wrong settings: {problems}") from None
+
+
+def _parse(cls: type[PluginSettings], name: str, variable: str, text: str) -> Any:
+    """Lists and tables are written as JSON; everything else is taken as text and converted by the field's type."""
+    if not text.lstrip().startswith(("[", "{")):
+        return text
+    import json
+
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise MisconfiguredError(f"{variable}: not valid JSON ({error.msg} at character {error.pos})") from None
+
+
+def _read_file(variable: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise MisconfiguredError(f"{variable}: cannot read {path}: {error.strerror}") from None
