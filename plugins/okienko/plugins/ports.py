@@ -6,9 +6,10 @@ of the error that leaves a call (see `okienko.plugins.errors`) decides between r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import BinaryIO, Protocol, runtime_checkable
 from uuid import UUID
 
@@ -107,6 +108,18 @@ class Channel(Protocol):
 
     async def check(self) -> list[Finding]:
         """Try every setting and connection."""
+        ...
+
+
+@runtime_checkable
+class FileSource(Protocol):
+    """A channel that can also read its messages from files, for `okienko intake`."""
+
+    name: str
+    channel: ChannelName
+
+    def read_files(self, paths: Sequence[Path]) -> Iterator[tuple[str, RawContent]]:
+        """Every message in the files and folders, in a stable order, with a name for people."""
         ...
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from okienko.plugins.errors import MisconfiguredError
@@ -27,9 +29,15 @@ class PluginSettings(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_: Any
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Only what `load_settings` hands in: the environment is read there, so that a test can give its own."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
         return (init_settings,)
 
 
@@ -39,8 +47,8 @@ S = TypeVar("S", bound=PluginSettings)
 def load_settings(cls: type[S], environ: Mapping[str, str] | None = None) -> S:
     """Read `cls` from `environ` (default: the process environment).
 
-    Raises MisconfiguredError for a variable under the prefix that no field has (with the nearest right name), for a value
-    that does not fit, and for a file that cannot be read. pydantic-settings itself ignores unknown variables.
+    Raises MisconfiguredError for a variable under the prefix that no field has (with the nearest right name), for a
+    value that does not fit, and for a file that cannot be read. pydantic-settings itself ignores unknown variables.
     """
     environ = os.environ if environ is None else environ
     prefix = str(cls.model_config.get("env_prefix", ""))
@@ -51,7 +59,7 @@ def load_settings(cls: type[S], environ: Mapping[str, str] | None = None) -> S:
         if not upper.startswith(prefix.upper()):
             continue
         if upper in fields:
-            values[fields[upper]] = _parse(cls, fields[upper], variable, text)
+            values[fields[upper]] = text if _is_text(cls, fields[upper]) else _parse(variable, text)
         elif upper.endswith(FILE_SUFFIX) and upper.removesuffix(FILE_SUFFIX) in fields:
             values[fields[upper.removesuffix(FILE_SUFFIX)]] = _read_file(variable, text)
         else:
@@ -68,12 +76,17 @@ def load_settings(cls: type[S], environ: Mapping[str, str] | None = None) -> S:
         raise MisconfiguredError(f"wrong settings: {problems}") from None
 
 
-def _parse(cls: type[PluginSettings], name: str, variable: str, text: str) -> Any:
+def _is_text(cls: type[PluginSettings], name: str) -> bool:
+    """Whether the field holds plain text: a password may well begin with a bracket and is no JSON."""
+    annotation = cls.model_fields[name].annotation
+    parts = set(get_args(annotation)) if get_origin(annotation) in (Union, UnionType) else {annotation}
+    return parts - {type(None)} <= {str, SecretStr}
+
+
+def _parse(variable: str, text: str) -> Any:
     """Lists and tables are written as JSON; everything else is taken as text and converted by the field's type."""
     if not text.lstrip().startswith(("[", "{")):
         return text
-    import json
-
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
@@ -85,3 +98,6 @@ def _read_file(variable: str, path: str) -> str:
         return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
     except OSError as error:
         raise MisconfiguredError(f"{variable}: cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        # The error itself quotes the bytes, which may be a secret.
+        raise MisconfiguredError(f"{variable}: cannot read {path}: it is not UTF-8 text") from None

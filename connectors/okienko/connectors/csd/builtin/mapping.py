@@ -1,0 +1,62 @@
+"""From okienko's words to the register's columns. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, TypedDict
+from uuid import UUID
+
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from okienko.plugins.ports import Registration
+
+_TRANSIENT_SQLSTATES = ("08", "40", "53", "55P03", "57")
+"""Connection, deadlock and serialisation, out of resources, lock not available, shutdown.
+
+Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
+"""
+
+
+class Columns(TypedDict):
+    """A batch of tickets, one list for each column, as `unnest` takes them."""
+
+    ids: list[UUID]
+    kinds: list[str]
+    procedures: list[str | None]
+    subjects: list[str]
+    descriptions: list[str]
+    requesters: list[str | None]
+    opened: list[datetime]
+
+
+def columns(registrations: Sequence[Registration]) -> Columns:
+    """The batch by column. Of one correlation id twice the first stands."""
+    unique = {r.correlation_id: r for r in reversed(registrations)}
+    batch = [unique[key] for key in reversed(unique)]
+    return Columns(
+        ids=[r.correlation_id for r in batch],
+        kinds=[r.kind.value for r in batch],
+        procedures=[r.procedure.value if r.procedure else None for r in batch],
+        subjects=[storable(r.subject) for r in batch],
+        descriptions=[storable(r.description) for r in batch],
+        requesters=[storable(r.requester) if r.requester is not None else None for r in batch],
+        opened=[r.opened_at for r in batch],
+    )
+
+
+def storable(text: str) -> str:
+    """The text without what PostgreSQL's UTF-8 cannot hold: NUL goes, a lone surrogate becomes a question mark."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether a database error may be gone at the next attempt. What has no SQLSTATE never reached the server."""
+    if isinstance(error, SQLAlchemyError) and not isinstance(error, DBAPIError):
+        # The pool's time-out; any other error of SQLAlchemy's own is a bug here.
+        return isinstance(error, PoolTimeout)
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    state: Any = getattr(getattr(error, "orig", error), "sqlstate", None)
+    return not isinstance(state, str) or state.startswith(_TRANSIENT_SQLSTATES)

@@ -1,0 +1,188 @@
+"""From the bytes of a mail to a message in the one language. Whatever is odd is read around and named in `defects`."""
+
+from __future__ import annotations
+
+import email
+from collections.abc import Iterator
+from email.message import Message
+from email.parser import BytesHeaderParser
+from typing import BinaryIO
+
+from okienko.connectors.email import bodytext, headers, parts
+from okienko.connectors.email.skeleton import Skeleton
+from okienko.plugins.errors import UnreadableError
+from okienko.plugins.raw import RawContent
+from okienko.schemas import Attachment, AutoKind, InboundMessage
+
+WHOLE_LIMIT = 256 << 10
+"""Up to this many octets a message is parsed whole; above, as a skeleton."""
+MAX_BOUNDARIES = 100
+"""More declared multiparts than this are not followed: the standard parser's time grows with their depth."""
+
+_MAIL_FIELDS = (
+    "from",
+    "to",
+    "subject",
+    "date",
+    "message-id",
+    "received",
+    "content-type",
+    "mime-version",
+    "return-path",
+)
+
+
+def parse_message(raw: RawContent) -> InboundMessage:
+    """Read a mail. Raises UnreadableError when it is empty or carries none of a mail's header fields."""
+    message, skeleton, defects = _open(raw)
+    texts: list[str] = []
+    html: list[str] = []
+    attachments: list[Attachment] = []
+    tnef_text = ""
+    reported: list[str] = []
+    for item in _members(message, skeleton, defects):
+        if isinstance(item, _Text):
+            (texts if item.leaf.content_type == "text/plain" else html).append(item.text)
+            continue
+        if isinstance(item, str):
+            tnef_text = tnef_text or item
+            continue
+        leaf_type, name, content, part = item
+        size, digest = parts.measured(content)
+        index = len(attachments)
+        filename = parts.safe_name(name, index, leaf_type)
+        attachments.append(
+            Attachment.model_construct(index=index, filename=filename, content_type=leaf_type, size=size, sha256=digest)
+        )
+        if leaf_type in ("message/rfc822", "text/rfc822-headers") and part is not None:
+            reported += _inner_ids(part, content)
+        if not isinstance(content, bytes):
+            content.close()
+    text = "\n".join(t for t in texts if t.strip())
+    source = "plain" if text else "none"
+    if not text and html:
+        text, source = "\n".join(html), "html"
+    if not text and tnef_text:
+        text, source = tnef_text, "plain"
+    subject = headers.decode_words(message.get("Subject", ""))
+    sender = headers.addresses(message.get_all("From", []), 1)
+    date_field = message.get("Date")
+    date = headers.date(date_field) if date_field else None
+    kind = headers.auto_kind(message)
+    if not sender:
+        defects.append("no_from")
+    if date_field and date is None:
+        defects.append("bad_date")
+    if message.defects:
+        defects += sorted({type(d).__name__ for d in message.defects})
+    ids = headers.message_ids(message.get_all("Message-ID", []))
+    return InboundMessage.model_construct(
+        message_id=ids[0] if ids else None,
+        in_reply_to=headers.message_ids(message.get_all("In-Reply-To", [])),
+        references=headers.message_ids(message.get_all("References", [])),
+        subject=subject,
+        sender=sender[0] if sender else None,
+        reply_to=next(iter(headers.addresses(message.get_all("Reply-To", []), 1)), None),
+        to=headers.addresses(message.get_all("To", []) + message.get_all("Cc", [])),
+        date=date,
+        text=text,
+        text_source=source,
+        attachments=tuple(attachments),
+        auto=kind,
+        suppress_auto_response=headers.wants_no_answer(message, kind, subject),
+        reported_message_ids=tuple(dict.fromkeys(reported)) if kind is AutoKind.DELIVERY_REPORT else (),
+        authentication_results=tuple(
+            " ".join(headers.raw_text(v).split()) for v in message.get_all("Authentication-Results", [])
+        ),
+        defects=tuple(dict.fromkeys(defects)),
+    )
+
+
+def open_attachment(raw: RawContent, index: int) -> BinaryIO:
+    """The decoded bytes of an attachment, found as `parse_message` numbered it. Raises IndexError when there is none."""
+    message, skeleton, defects = _open(raw)
+    number = 0
+    for item in _members(message, skeleton, defects):
+        if isinstance(item, _Text | str):
+            continue
+        if number == index:
+            return parts.as_stream(item[2])
+        if not isinstance(item[2], bytes):
+            item[2].close()
+        number += 1
+    raise IndexError(f"the message has no attachment {index}")
+
+
+class _Text:
+    """A text part, read."""
+
+    __slots__ = ("leaf", "text")
+
+    def __init__(self, leaf: parts.Leaf, text: str) -> None:
+        self.leaf = leaf
+        self.text = text
+
+
+_Member = _Text | str | tuple[str, str, bytes | BinaryIO, Message | None]
+
+
+def _open(raw: RawContent) -> tuple[Message, Skeleton | None, list[str]]:
+    defects: list[str] = []
+    if raw.size == 0:
+        raise UnreadableError("the file is empty: there is no message in it")
+    skeleton = Skeleton(raw) if raw.size > WHOLE_LIMIT else None
+    data = skeleton.data if skeleton else raw.read()
+    if data.startswith(b"From "):
+        # An mbox separator that a tool left on top.
+        data = data.partition(b"\n")[2]
+    if data.lower().count(b"boundary=") > MAX_BOUNDARIES or data.lower().count(b"message/rfc822") > MAX_BOUNDARIES:
+        defects.append("nested_too_deep")
+        message: Message = BytesHeaderParser().parsebytes(data)
+        message.set_type("application/octet-stream") if message.get("Content-Type") else None
+    else:
+        try:
+            message = email.message_from_bytes(data)
+        except RecursionError:
+            defects.append("nested_too_deep")
+            message = BytesHeaderParser().parsebytes(data)
+    if not any(name in message for name in _MAIL_FIELDS):
+        raise UnreadableError(
+            "it has none of a mail's header fields (From, To, Subject, Date, Message-ID): it is not a mail"
+        )
+    return message, skeleton, defects
+
+
+def _members(message: Message, skeleton: Skeleton | None, defects: list[str]) -> Iterator[_Member]:
+    for leaf in parts.leaves(message, defects):
+        content = parts.octets(leaf.part, skeleton)
+        if leaf.is_text:
+            if not isinstance(content, bytes):
+                defects.append("text_truncated")
+                with content:
+                    content = content.read(bodytext.MAX_TEXT)
+            read = bodytext.plain if leaf.content_type == "text/plain" else bodytext.from_html
+            yield _Text(leaf, read(leaf.part, content, defects))
+            continue
+        if leaf.content_type in parts.TNEF_TYPES or leaf.filename.lower() == "winmail.dat":
+            try:
+                stream = parts.as_stream(content)
+                members, text = parts.tnef_members(stream.read())
+            except ValueError:
+                defects.append("bad_tnef")
+                content = parts.octets(leaf.part, skeleton)
+            else:
+                if text:
+                    yield bodytext.clean(text)
+                for name, data in members:
+                    yield "application/octet-stream", name, data, None
+                continue
+        if content or leaf.filename or not isinstance(content, bytes):
+            yield leaf.content_type, leaf.filename, content, leaf.part
+
+
+def _inner_ids(part: Message, content: bytes | BinaryIO) -> tuple[str, ...]:
+    payload = part.get_payload()
+    inner = payload[0] if isinstance(payload, list) and payload else None
+    if not isinstance(inner, Message):
+        inner = BytesHeaderParser().parsebytes(content if isinstance(content, bytes) else b"")
+    return headers.message_ids(inner.get_all("Message-ID", []))

@@ -1,0 +1,185 @@
+"""The parts of a message: which are text, which are attachments, and their decoded bytes (RFC 2045, 2046, 2183, 2231)."""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import io
+import quopri
+import re
+import tempfile
+from base64 import b64decode
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email.message import Message
+from pathlib import PurePosixPath
+from typing import IO, BinaryIO, cast
+
+from okienko.connectors.email.headers import decode_words, raw_text
+from okienko.connectors.email.skeleton import Skeleton
+from okienko.plugins.raw import CHUNK
+
+MAX_PARTS = 1000
+MAX_DEPTH = 50
+_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"|?*\u200b-\u200f\u2028-\u202e\u2066-\u2069]')
+TNEF_TYPES = frozenset({"application/ms-tnef", "application/vnd.ms-tnef"})
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A part that holds no further parts for us; a contained message is one."""
+
+    part: Message
+    content_type: str
+    filename: str
+    is_text: bool
+
+
+def leaves(message: Message, defects: list[str]) -> Iterator[Leaf]:
+    """The leaf parts in order, within the limits; what is over them is a defect."""
+    stack: list[tuple[Message, int]] = [(message, 0)]
+    count = 0
+    while stack:
+        part, depth = stack.pop()
+        count += 1
+        if count > MAX_PARTS:
+            defects.append("too_many_parts")
+            return
+        content_type = part.get_content_type()
+        payload = part.get_payload()
+        if isinstance(payload, list) and content_type != "message/rfc822" and not content_type.startswith("message/"):
+            if depth >= MAX_DEPTH:
+                defects.append("nested_too_deep")
+                continue
+            stack.extend((child, depth + 1) for child in reversed(payload) if isinstance(child, Message))
+            continue
+        disposition = raw_text(part.get("Content-Disposition", "")).partition(";")[0].strip().lower()
+        name = _filename(part)
+        is_text = content_type in ("text/plain", "text/html") and disposition != "attachment" and not name
+        yield Leaf(part, content_type, name, is_text)
+
+
+def _filename(part: Message) -> str:
+    try:
+        name = part.get_filename("")
+    except (LookupError, ValueError, TypeError, AttributeError):
+        # The library trips over some broken RFC 2231 parameters.
+        name = ""
+    name = decode_words(name) if name else ""
+    if not name and part.get_content_type() == "message/rfc822":
+        payload = part.get_payload()
+        inner = payload[0] if isinstance(payload, list) and payload else None
+        subject = decode_words(inner.get("Subject", "")) if isinstance(inner, Message) else ""
+        name = f"{subject or 'message'}.eml"
+    return name
+
+
+def safe_name(name: str, index: int, content_type: str) -> str:
+    """A file name to show: no path, no control or direction characters, at most 150 characters, never empty."""
+    name = _UNSAFE.sub("", PurePosixPath(name.replace("\\", "/")).name).strip(" .")
+    if len(name) > 150:
+        stem, dot, suffix = name.rpartition(".")
+        name = f"{stem[: 149 - len(suffix)]}.{suffix}" if dot and len(suffix) < 20 else name[:150]
+    return name or f"part-{index}.{'txt' if content_type.startswith('text/') else 'bin'}"
+
+
+def octets(part: Message, skeleton: Skeleton | None) -> bytes | BinaryIO:
+    """The decoded bytes of a leaf: at once when it is small, as a stream when part of it was left out of the skeleton."""
+    payload = part.get_payload()
+    if isinstance(payload, list):
+        data = b"\r\n".join(_bytes_of(child) for child in payload if isinstance(child, Message))
+        return skeleton.restore(data) if skeleton and skeleton.has_marker(data) else data
+    data = (
+        payload.encode("ascii", "surrogateescape")
+        if isinstance(payload, str) and payload.isascii()
+        else str(payload or "").encode("utf-8", "surrogateescape")
+    )
+    encoding = raw_text(part.get("Content-Transfer-Encoding", "")).strip().lower()
+    if skeleton and skeleton.has_marker(data):
+        with skeleton.restore(data) as stream:
+            return _decode_stream(stream, encoding)
+    if encoding == "base64":
+        return _base64(data)
+    if encoding == "quoted-printable":
+        return quopri.decodestring(data)
+    if encoding in ("x-uuencode", "uuencode", "uue", "x-uue"):
+        return _uu(data)
+    return data
+
+
+def _bytes_of(message: Message) -> bytes:
+    try:
+        return message.as_bytes()
+    except (LookupError, ValueError, TypeError, AttributeError, KeyError):
+        # The generator refuses what the parser took; the text is still there.
+        return str(message.get_payload()).encode("utf-8", "surrogateescape")
+
+
+def _base64(data: bytes) -> bytes:
+    try:
+        return b64decode(data)
+    except (binascii.Error, ValueError):
+        data = _NOT_BASE64.sub(b"", data)
+        data = data[:-1] if len(data) % 4 == 1 else data
+        return b64decode(data + b"=" * (-len(data) % 4))
+
+
+def _uu(data: bytes) -> bytes:
+    out = []
+    for line in data.splitlines():
+        if line.startswith((b"begin ", b"end")) or not line:
+            continue
+        try:
+            out.append(binascii.a2b_uu(line))
+        except binascii.Error:
+            continue
+    return b"".join(out)
+
+
+def _decode_stream(stream: BinaryIO, encoding: str) -> BinaryIO:
+    out: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=CHUNK)
+    if encoding == "base64":
+        rest = b""
+        while piece := stream.read(CHUNK):
+            rest += _NOT_BASE64.sub(b"", piece)
+            whole = len(rest) // 4 * 4
+            out.write(b64decode(rest[:whole]))
+            rest = rest[whole:]
+        out.write(_base64(rest))
+    elif encoding == "quoted-printable":
+        quopri.decode(stream, out)
+    else:
+        while piece := stream.read(CHUNK):
+            out.write(piece)
+    out.seek(0)
+    return cast("BinaryIO", out)
+
+
+def measured(content: bytes | BinaryIO) -> tuple[int, str]:
+    """Size in octets and SHA-256 in hex."""
+    if isinstance(content, bytes):
+        return len(content), hashlib.sha256(content).hexdigest()
+    digest, size = hashlib.sha256(), 0
+    while piece := content.read(CHUNK):
+        digest.update(piece)
+        size += len(piece)
+    return size, digest.hexdigest()
+
+
+def as_stream(content: bytes | BinaryIO) -> BinaryIO:
+    """A stream at the start."""
+    return io.BytesIO(content) if isinstance(content, bytes) else content
+
+
+def tnef_members(data: bytes) -> tuple[list[tuple[str, bytes]], str]:
+    """Attachments and text body of a winmail.dat. Raises ValueError when it cannot be opened."""
+    from tnefparse import TNEF
+
+    try:
+        opened = TNEF(data, do_checksum=False)
+        members = [(str(a.long_filename() or a.name or ""), bytes(a.data)) for a in opened.attachments]
+        body = opened.body or ""
+        return members, body.decode("cp1250", "replace") if isinstance(body, bytes) else str(body)
+    except Exception as error:  # the library has no error class of its own
+        raise ValueError("the TNEF container is damaged") from error

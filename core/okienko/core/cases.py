@@ -1,0 +1,71 @@
+"""Cases as rows and as models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from okienko.schemas import (
+    Address,
+    Case,
+    CaseKind,
+    CaseState,
+    ChannelName,
+    CsdRef,
+    Decision,
+    Person,
+    Procedure,
+)
+
+COLUMNS = (
+    "id, kind, procedure, state, channel, connector, mailbox, subject, requester_name, requester_address, person::text AS person, decision::text AS decision, "
+    "description, origin_message_id, silenced, csd_backend, csd_number, opened_at, closed_at"
+)
+
+
+def to_case(row: Any) -> Case:
+    """The model of a row of the cases table."""
+    return Case(
+        id=row["id"],
+        kind=CaseKind(row["kind"]),
+        procedure=Procedure(row["procedure"]) if row["procedure"] else None,
+        state=CaseState(row["state"]),
+        channel=ChannelName(row["channel"]),
+        mailbox=row["mailbox"],
+        subject=row["subject"],
+        requester=Address(name=row["requester_name"] or "", address=row["requester_address"])
+        if row["requester_address"]
+        else None,
+        person=Person.model_validate_json(row["person"]) if row["person"] else None,
+        decision=Decision.model_validate_json(row["decision"]),
+        csd=CsdRef(backend=row["csd_backend"], number=row["csd_number"]) if row["csd_number"] else None,
+        opened_at=row["opened_at"],
+        closed_at=row["closed_at"],
+    )
+
+
+_LOCKS = {True: " FOR UPDATE", False: ""}
+
+
+async def fetch(raw: Any, ids: Sequence[UUID], *, lock: bool = False) -> dict[UUID, Any]:
+    """Rows of the cases, by id; with `lock` nobody else changes them until the transaction ends."""
+    sql = f"SELECT {COLUMNS} FROM cases WHERE id = ANY($1::uuid[]) ORDER BY seq" + _LOCKS[lock]  # noqa: S608  constants
+    return {row["id"]: row for row in await raw.fetch(sql, list(ids))}
+
+
+async def find(raw: Any, key: str) -> UUID | None:
+    """The case with that id or CSD number, or None."""
+    try:
+        wanted = UUID(key)
+    except ValueError:
+        row = await raw.fetchrow("SELECT id FROM cases WHERE csd_number = $1", key.strip().upper())
+    else:
+        row = await raw.fetchrow("SELECT id FROM cases WHERE id = $1", wanted)
+    return row["id"] if row else None
+
+
+def loads(text: str | None) -> Any:
+    """JSON from a column, or None."""
+    return None if text is None else json.loads(text)

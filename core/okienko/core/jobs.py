@@ -1,0 +1,32 @@
+"""The kinds of job, and how failures of their work are answered."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from enum import StrEnum
+
+from okienko.plugins.errors import TransientError
+
+
+class Job(StrEnum):
+    """What a worker can be asked to do; each payload is one id."""
+
+    PROCESS = "process"
+    """An envelope: read, judge, decide."""
+    REGISTER = "register"
+    """A case: put it in the CSD."""
+    NOTIFY = "notify"
+    """A notification: hand it to its channel."""
+    CLOSE = "close"
+    """A case: close it in the CSD."""
+    REOPEN = "reopen"
+    """A case: open it again in the CSD."""
+    FOLLOW_UP = "follow_up"
+    """An envelope that was merged: note it in the CSD's ticket."""
+
+
+def backoff(attempts: int, error: TransientError) -> timedelta:
+    """Wait before the next attempt: 2^attempts seconds, at most 5 minutes, spread by ±20 %; never less than asked for."""
+    seconds = min(300.0, 2.0 ** min(attempts, 9)) * random.uniform(0.8, 1.2)  # noqa: S311  spreads load, guards nothing
+    return timedelta(seconds=max(seconds, error.retry_after or 0.0))

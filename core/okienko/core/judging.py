@@ -1,0 +1,106 @@
+"""From parsed messages to what is to be written: the policies' round and the procedure's decision. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID, uuid4
+
+from okienko.core.facts import FactBook, Keyed
+from okienko.plugins.ports import (
+    CaseLink,
+    Classification,
+    Evidence,
+    Merge,
+    MessageFacts,
+    MessagePolicy,
+    ProcedurePack,
+    Silence,
+    Suppress,
+    Verdicts,
+)
+from okienko.schemas import CaseState, Decision, InboundMessage, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What becomes of one message."""
+
+    keyed: Keyed
+    outcome: Outcome
+    reason: str
+    case_id: UUID | None = None
+    classification: Classification | None = None
+    decision: Decision | None = None
+    silenced: str | None = None
+    merge: Merge | None = None
+    link: CaseLink | None = None
+
+
+def judge(
+    keyed: Keyed,
+    classification: Classification,
+    evidence: Evidence,
+    book: FactBook,
+    policies: Sequence[MessagePolicy],
+    pack: ProcedurePack,
+) -> Judged:
+    """Duplicate, suppressed, merged or a new case; the book learns of a new case so that the batch's next member sees it."""
+    if (original := book.original_of(keyed)) is not None:
+        return Judged(keyed, Outcome.DUPLICATE, f"same as {original}", book.case_of_envelope.get(original))
+    facts = book.facts(keyed)
+    verdict, silenced = _ask(policies, keyed.message, facts)
+    if isinstance(verdict, Suppress):
+        return Judged(keyed, Outcome.SUPPRESSED, verdict.reason, verdict.case_id)
+    if isinstance(verdict, Merge) and not pack.outranks_threading(classification):
+        link = next(link for link in (*facts.by_number, *facts.by_reference) if link.case_id == verdict.case_id)
+        book.case_of_envelope[keyed.envelope_id] = verdict.case_id
+        return Judged(keyed, Outcome.MERGED, verdict.reason, verdict.case_id, merge=verdict, link=link)
+    decision = pack.decide(keyed.message, classification, evidence)
+    case_id = uuid4()
+    if silenced is None and keyed.correspondent is None:
+        silenced = "no_sender"
+    book.case_of_envelope[keyed.envelope_id] = case_id
+    link = CaseLink(case_id, None, CaseState.DECIDED, keyed.correspondent)
+    book.opened(keyed, link, answered=silenced is None)
+    return Judged(keyed, Outcome.CASED, "new case", case_id, classification, decision, silenced)
+
+
+def _ask(
+    policies: Sequence[MessagePolicy], message: InboundMessage, facts: MessageFacts
+) -> tuple[Verdicts | None, str | None]:
+    silenced: str | None = None
+    for policy in policies:
+        verdict = policy.judge(message, facts)
+        if isinstance(verdict, Silence):
+            silenced = silenced or verdict.reason
+        elif verdict is not None:
+            return verdict, silenced
+    return None, silenced
+
+
+def opened_row(judged: Judged, channel: str, connector: str, at: datetime) -> dict[str, object]:
+    """The row of the cases table for a message that opens a case."""
+    message = judged.keyed.message
+    classification, decision = judged.classification, judged.decision
+    if classification is None or decision is None:
+        raise TypeError("only a message that opens a case has a row")
+    return {
+        "id": judged.case_id,
+        "kind": classification.kind.value,
+        "procedure": classification.procedure.value if classification.procedure else None,
+        "state": CaseState.DECIDED.value,
+        "channel": channel,
+        "connector": connector,
+        "mailbox": judged.keyed.mailbox,
+        "subject": message.subject[:1000],
+        "requester_name": message.sender.name[:200] if message.sender else None,
+        "requester_address": judged.keyed.correspondent,
+        "person": classification.person.model_dump_json() if classification.person else None,
+        "decision": decision.model_dump_json(),
+        "description": message.text[:20000],
+        "origin_message_id": message.message_id,
+        "silenced": judged.silenced,
+        "opened_at": at,
+    }

@@ -1,0 +1,180 @@
+"""The tables. Alembic's migrations make them; a test holds the two against each other."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_TIME = sa.DateTime(timezone=True)
+
+envelope = sa.Table(
+    "envelope",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("seq", sa.BigInteger, sa.Identity(always=True), nullable=False),
+    sa.Column("channel", sa.Text, nullable=False),
+    sa.Column("connector", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("mailbox", sa.Text, nullable=False),
+    sa.Column("external_id", sa.Text),
+    sa.Column("mail_from", sa.Text),
+    sa.Column("rcpt_to", ARRAY(sa.Text), nullable=False),
+    sa.Column("received_at", _TIME, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    # NULL when the bytes are in envelope_chunk.
+    sa.Column("raw", sa.LargeBinary),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Column("case_id", sa.Uuid),
+    sa.Column("finished_at", _TIME),
+    sa.Index("uq_envelope_source_external_id", "source", "external_id", unique=True, postgresql_where=sa.text("external_id IS NOT NULL")),
+    sa.Index("ix_envelope_unfinished", "seq", postgresql_where=sa.text("outcome = 'received'")),
+    sa.Index("ix_envelope_case_id", "case_id"),
+)  # fmt: skip
+
+envelope_chunk = sa.Table(
+    "envelope_chunk",
+    metadata,
+    sa.Column("envelope_id", sa.Uuid, sa.ForeignKey("envelope.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("n", sa.Integer, primary_key=True),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+)
+
+seen = sa.Table(
+    "seen",
+    metadata,
+    sa.Column("mailbox", sa.Text, primary_key=True),
+    sa.Column("key", sa.LargeBinary, primary_key=True),
+    sa.Column("envelope_id", sa.Uuid, nullable=False),
+    comment="What makes a message the same message: hashes of its Message-ID and of its content",
+)
+
+cases = sa.Table(
+    "cases",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("seq", sa.BigInteger, sa.Identity(always=True), nullable=False, unique=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("procedure", sa.Text),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("channel", sa.Text, nullable=False),
+    sa.Column("connector", sa.Text, nullable=False),
+    sa.Column("mailbox", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("requester_name", sa.Text),
+    sa.Column("requester_address", sa.Text),
+    sa.Column("person", JSONB),
+    sa.Column("decision", JSONB, nullable=False),
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("origin_message_id", sa.Text),
+    sa.Column("silenced", sa.Text, comment="Why no automatic answer is sent, or NULL"),
+    sa.Column("csd_backend", sa.Text),
+    sa.Column("csd_number", sa.Text),
+    sa.Column("opened_at", _TIME, nullable=False),
+    sa.Column("closed_at", _TIME),
+    sa.Index("ix_cases_csd_number", "csd_number"),
+    sa.Index("ix_cases_opened_at", "opened_at"),
+)
+
+case_message = sa.Table(
+    "case_message",
+    metadata,
+    sa.Column("envelope_id", sa.Uuid, sa.ForeignKey("envelope.id"), primary_key=True),
+    sa.Column("case_id", sa.Uuid, sa.ForeignKey("cases.id"), nullable=False, index=True),
+    sa.Column("role", sa.Text, nullable=False, comment="opened or merged"),
+    sa.Column("at", _TIME, nullable=False),
+)
+
+thread_ref = sa.Table(
+    "thread_ref",
+    metadata,
+    sa.Column("mailbox", sa.Text, primary_key=True),
+    sa.Column("ref", sa.Text, primary_key=True),
+    sa.Column("case_id", sa.Uuid, primary_key=True),
+    comment="Every Message-ID that a case's mails carry or name, so that siblings of a mail never seen find it",
+)
+
+event = sa.Table(
+    "event",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("case_id", sa.Uuid, nullable=False),
+    sa.Column("at", _TIME, nullable=False),
+    sa.Column("type", sa.Text, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("data", JSONB, nullable=False),
+    sa.Index("ix_event_case_id_id", "case_id", "id"),
+    comment="Append-only: a trigger refuses UPDATE and DELETE",
+)
+
+notification = sa.Table(
+    "notification",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("case_id", sa.Uuid, sa.ForeignKey("cases.id"), nullable=False, index=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("connector", sa.Text, nullable=False),
+    sa.Column("to_name", sa.Text, nullable=False),
+    sa.Column("to_address", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("message_id", sa.Text, nullable=False, unique=True),
+    sa.Column("in_reply_to", sa.Text),
+    sa.Column("state", sa.Text, nullable=False, comment="queued, sent or failed"),
+    sa.Column("problem", sa.Text),
+    sa.Column("created_at", _TIME, nullable=False),
+    sa.Column("sent_at", _TIME),
+    sa.Index("ix_notification_to_address_created_at", "to_address", "created_at"),
+)
+
+reset_action = sa.Table(
+    "reset_action",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("case_id", sa.Uuid, sa.ForeignKey("cases.id"), nullable=False, unique=True),
+    sa.Column("backend", sa.Text, nullable=False),
+    sa.Column("procedure", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("must_check", ARRAY(sa.Text), nullable=False),
+    sa.Column("created_at", _TIME, nullable=False),
+    sa.Column("ended_at", _TIME),
+    sa.Column("ended_by", sa.Text),
+    sa.Index("ix_reset_action_waiting", "created_at", postgresql_where=sa.text("state = 'waiting'")),
+)
+
+parked = sa.Table(
+    "parked",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("job", sa.Text, nullable=False, comment="The kind of job that could not be done"),
+    sa.Column("ref", sa.Uuid, nullable=False, comment="What the job is about: an envelope, a case or a notification"),
+    sa.Column("envelope_id", sa.Uuid, sa.ForeignKey("envelope.id"), index=True),
+    sa.Column("reason", sa.Text, nullable=False, comment="Of a closed set; see okienko.core.parking"),
+    sa.Column("problem", sa.Text, nullable=False),
+    sa.Column("at", _TIME, nullable=False),
+    sa.Column("state", sa.Text, nullable=False, comment="parked, replayed or dropped"),
+    sa.Column("ended_at", _TIME),
+    sa.Column("ended_by", sa.Text),
+    sa.Index("ix_parked_open", "at", postgresql_where=sa.text("state = 'parked'")),
+)
+
+closing = sa.Table(
+    "closing",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("case_id", sa.Uuid, sa.ForeignKey("cases.id"), nullable=False, index=True),
+    sa.Column("solution", sa.Text, nullable=False),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("at", _TIME, nullable=False),
+    sa.Column("done_at", _TIME),
+    comment="Requests to close a case; the CSD is told by a job",
+)

@@ -1,0 +1,156 @@
+"""The composition root: settings, database, plugins and the engine, put together in one place."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import entry_points, version
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from okienko.core import database
+from okienko.core.delivery import Delivery
+from okienko.core.embedded import EmbeddedPostgres
+from okienko.core.intake import DurableIntake
+from okienko.core.pipeline import Pipeline
+from okienko.core.settings import CoreSettings, load_core_settings, refuse_unknown
+from okienko.core.worker import Worker
+from okienko.metrics import catalogue as metrics
+from okienko.plugins.context import PluginContext, utc_now
+from okienko.plugins.errors import MisconfiguredError
+from okienko.plugins.manager import Plugins
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+
+@dataclass
+class Service:
+    """Everything that runs, ready to be used."""
+
+    settings: CoreSettings
+    engine: AsyncEngine
+    plugins: Plugins
+    intake: DurableIntake
+    worker: Worker
+    now: Callable[[], datetime]
+
+
+@asynccontextmanager
+async def open_database(settings: CoreSettings, *, migrate: bool | None = None) -> AsyncIterator[AsyncEngine]:
+    """The database by URL, or the bundled one. `migrate` unset: only the bundled one is brought up to date by itself."""
+    async with AsyncExitStack() as stack:
+        if settings.database_url is not None:
+            url = settings.database_url.get_secret_value()
+        else:
+            embedded = EmbeddedPostgres(settings.home)
+            stack.callback(embedded.stop)
+            await asyncio.to_thread(embedded.start)
+            url = embedded.url
+        engine = database.make_engine(url)
+        stack.push_async_callback(engine.dispose)
+        if migrate or (migrate is None and settings.database_url is None):
+            await database.upgrade(engine)
+        yield engine
+
+
+async def require_schema(engine: AsyncEngine) -> None:
+    """Raise MisconfiguredError when the database is not at this program's revision."""
+    have, want = await database.revision(engine), database.head_revision()
+    if have != want:
+        raise MisconfiguredError(
+            f"the database is at schema {have or 'none'}, this okienko needs {want}: run `okienko db upgrade`"
+        )
+
+
+def load_plugins(
+    settings: CoreSettings, engine: AsyncEngine | None, environ: Mapping[str, str], now: Callable[[], datetime]
+) -> Plugins:
+    """Load the configured plugins and refuse settings that belong to nobody."""
+    refuse_unknown(environ, [point.name for point in entry_points(group="okienko")])
+    context = PluginContext(home=settings.home, environ=environ, now=now, database=engine)
+    plugins = Plugins.load(
+        context, only=settings.plugins, disabled=settings.disabled_plugins, required=settings.required_plugins
+    )
+    for status in plugins.statuses:
+        metrics.PLUGIN_UP.labels(status.name).set(1 if status.state == "loaded" else 0)
+        if status.state == "failed":
+            log.error("plugin failed", action="plugin_load", plugin=status.name, problem=status.problem)
+    return plugins
+
+
+@asynccontextmanager
+async def open_service(
+    environ: Mapping[str, str] | None = None, *, now: Callable[[], datetime] = utc_now
+) -> AsyncIterator[Service]:
+    """Build the service and take it down again. Raises MisconfiguredError naming what is wrong and the cure."""
+    environ = os.environ if environ is None else environ
+    settings = load_core_settings(environ)
+    prepare_home(settings.home)
+    metrics.BUILD_INFO.labels(version("okienko")).set(1)
+    async with open_database(settings) as engine:
+        await require_schema(engine)
+        plugins = load_plugins(settings, engine, environ, now)
+        csd = pick(plugins.csd_backends, settings.csd, "OKIENKO_CSD")
+        identity = pick(plugins.identity_backends, settings.identity, "OKIENKO_IDENTITY")
+        pack = pick(plugins.procedures, settings.procedure, "OKIENKO_PROCEDURE")
+        policies = [pick(plugins.policies, name, "OKIENKO_POLICIES") for name in settings.policies]
+        await csd.start()
+        pipeline = Pipeline(
+            engine, now, channels=plugins.channels, policies=policies, pack=pack, identity=identity,
+            spool=settings.home / "spool", timeout=settings.plugin_timeout,
+        )  # fmt: skip
+        delivery = Delivery(
+            engine, now, channels=plugins.channels, csd=csd, identity=identity, pack=pack,
+            message_domain=settings.message_domain, timeout=settings.plugin_timeout,
+        )  # fmt: skip
+        yield Service(
+            settings=settings,
+            engine=engine,
+            plugins=plugins,
+            intake=DurableIntake(engine, now, max_size=settings.max_message_size, batch_size=settings.batch_size),
+            worker=Worker(engine, pipeline, delivery, batch_size=settings.batch_size),
+            now=now,
+        )
+
+
+def prepare_home(home: Path) -> None:
+    """Make the home folder. Raises MisconfiguredError when that cannot be."""
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o755)
+        (home / "spool").mkdir(exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise MisconfiguredError(
+            f"the home folder {home} cannot be written ({error.strerror}): set OKIENKO_HOME to a folder that can"
+        ) from None
+
+
+def pick(things: Mapping[str, T], name: str, variable: str) -> T:
+    """The thing of that name. Raises MisconfiguredError that lists the names there are."""
+    try:
+        return things[name]
+    except KeyError:
+        have = ", ".join(sorted(things)) or "none"
+        raise MisconfiguredError(
+            f"{variable} asks for {name!r}, but no loaded plugin offers it; there are: {have}"
+        ) from None
+
+
+@asynccontextmanager
+async def working(worker: Worker) -> AsyncIterator[None]:
+    """A worker at work while the block runs; at the end it finishes what it has in hand."""
+    task = asyncio.create_task(worker.run())
+    try:
+        yield
+    finally:
+        worker.stop()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

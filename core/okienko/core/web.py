@@ -1,0 +1,54 @@
+"""The web shell: /metrics, /healthz and /readyz."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from okienko.core import database
+from okienko.core.ledger import read_ledger
+from okienko.core.service import Service
+from okienko.metrics import catalogue
+from okienko.metrics.ledger import Snapshot
+from okienko.plugins.errors import OkienkoError
+
+
+def make_app(service: Service) -> Starlette:
+    """The ASGI application over a running service."""
+
+    async def metrics(request: Request) -> Response:
+        registry = CollectorRegistry()
+        try:
+            registry.register(Snapshot(await read_ledger(service.engine)))
+        except OkienkoError:
+            # The process's own counters still tell something when the database is away.
+            catalogue.DATABASE_UP.set(0)
+        else:
+            catalogue.DATABASE_UP.set(1)
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        if "openmetrics" in content_type:
+            body = encode(catalogue.REGISTRY).removesuffix(b"# EOF\n") + encode(registry)
+        else:
+            body = encode(catalogue.REGISTRY) + encode(registry)
+        return Response(body, headers={"Content-Type": content_type})
+
+    async def healthz(_: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(_: Request) -> Response:
+        problems: dict[str, str] = {}
+        try:
+            have, want = await database.revision(service.engine), database.head_revision()
+            if have != want:
+                problems["database"] = f"schema {have}, need {want}: run `okienko db upgrade`"
+        except OkienkoError as error:
+            problems["database"] = str(error)
+        degraded = {s.name: s.problem for s in service.plugins.statuses if s.state == "failed"}
+        body = {"ready": not problems, "problems": problems, "failed_plugins": degraded}
+        return JSONResponse(body, status_code=503 if problems else 200)
+
+    return Starlette(routes=[Route("/metrics", metrics), Route("/healthz", healthz), Route("/readyz", readyz)])

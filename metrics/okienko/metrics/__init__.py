@@ -1,0 +1,1 @@
+"""Every Prometheus metric of okienko, and the figures behind them."""

@@ -1,0 +1,1 @@
+"""An okienko plugin to copy."""
