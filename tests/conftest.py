@@ -1,4 +1,4 @@
-"""A real PostgreSQL for the tests: started once, thrown away at the end; each test that asks gets a database of its own."""
+"""A real PostgreSQL for the tests: started once, thrown away at the end; a fresh database for each test that asks."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def postgres() -> Iterator[Postgres]:
         assert done.returncode == 0, f"{program} failed: {Path(output.name).read_text()}"
 
     # Short, because a socket's path may have 107 characters only.
-    folder = Path(tempfile.mkdtemp(prefix="okienko-pg-", dir="/tmp"))  # noqa: S108  mkdtemp makes it unguessable
+    folder = Path(tempfile.mkdtemp(prefix="okienko-pg-", dir="/tmp"))
     try:
         if user:
             os.chown(folder, user.pw_uid, user.pw_gid)

@@ -177,12 +177,16 @@ def test_one_plugin_name_in_two_packages(tmp_path: Path) -> None:
     assert result["policies"] == ["one"]
 
 
+USURPER = """
+from okienko.connectors.identity.manual.client import ManualIdentity
+from okienko.plugins import hookimpl
+@hookimpl
+def okienko_identity_backends(ctx): return [ManualIdentity()]
+"""
+
+
 def test_an_add_on_does_not_put_out_the_built_in(tmp_path: Path) -> None:
-    text = GOOD.format(name="x").replace("okienko_policies", "okienko_identity_backends").replace('"x"', '"manual"')
-    text = text.replace(
-        "def judge(self, message, facts)", "find_by_login = execute = check = can_look_up = can_execute = lambda s"
-    )
-    package(tmp_path, "aaa", "aaa", text)
+    package(tmp_path, "aaa", "aaa", USURPER)
     statuses = load(tmp_path, only=["aaa", "identity_manual"])["statuses"]
     assert statuses["identity_manual"]["state"] == "loaded"
     assert "'manual' is taken already" in statuses["aaa"]["problem"]

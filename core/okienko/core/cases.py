@@ -20,7 +20,8 @@ from okienko.schemas import (
 )
 
 COLUMNS = (
-    "id, kind, procedure, state, channel, connector, mailbox, subject, requester_name, requester_address, person::text AS person, decision::text AS decision, "
+    "id, kind, procedure, state, channel, connector, mailbox, subject, requester_name, requester_address, "
+    "person::text AS person, decision::text AS decision, "
     "description, origin_message_id, silenced, csd_backend, csd_number, opened_at, closed_at"
 )
 
@@ -51,7 +52,7 @@ _LOCKS = {True: " FOR UPDATE", False: ""}
 
 async def fetch(raw: Any, ids: Sequence[UUID], *, lock: bool = False) -> dict[UUID, Any]:
     """Rows of the cases, by id; with `lock` nobody else changes them until the transaction ends."""
-    sql = f"SELECT {COLUMNS} FROM cases WHERE id = ANY($1::uuid[]) ORDER BY seq" + _LOCKS[lock]  # noqa: S608  constants
+    sql = f"SELECT {COLUMNS} FROM cases WHERE id = ANY($1::uuid[]) ORDER BY seq{_LOCKS[lock]}"  # noqa: S608  constants
     return {row["id"]: row for row in await raw.fetch(sql, list(ids))}
 
 

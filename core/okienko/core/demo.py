@@ -47,7 +47,8 @@ def samples(tag: str) -> list[Sample]:
         m["Message-ID"] = f"<{tag}.{n}@poczta.example>"
         for name, value in fields.items():
             m[name.replace("_", "-")] = value
-        m.set_content(text)
+        # Without the tag a second tour would rightly find nothing but duplicates.
+        m.set_content(f"{text}\n(próba {tag})\n")
         return m
 
     recovery = "Proszę o zmianę hasła awaryjnego dla\nJana Próbnego, rok urodzenia 1980\n"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import binascii
+import codecs
 import datetime as dt
 import email.utils
 import re
 from base64 import b64decode
 from collections.abc import Sequence
+from email._policybase import Compat32
 from email.message import Message
 
 from okienko.schemas import Address, AutoKind
@@ -30,8 +32,6 @@ MAX_IDS = 100
 
 def codec(charset: str) -> str | None:
     """Python's codec for a charset as written in mails, or None when there is none such."""
-    import codecs
-
     name = charset.strip().strip("\"':;").lower().partition("*")[0]
     name = _CODECS.get(
         name, name.replace("cp-", "cp").replace("windows-", "cp") if name.startswith(("cp-", "windows-")) else name
@@ -54,6 +54,18 @@ def decode_bytes(data: bytes, charset: str | None) -> tuple[str, bool]:
         except (UnicodeDecodeError, ValueError):
             continue
     return data.decode("cp1250", "replace"), charset is not None or not data.isascii()
+
+
+class RawHeaders(Compat32):
+    """The library's lenient policy, but header values come as they stand: it would put `?` for raw 8-bit octets."""
+
+    def header_fetch_parse(self, name: str, value: str) -> str:
+        """The value, untouched."""
+        del name
+        return value
+
+
+RAW = RawHeaders()
 
 
 def raw_text(value: object) -> str:

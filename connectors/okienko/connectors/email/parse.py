@@ -137,14 +137,14 @@ def _open(raw: RawContent) -> tuple[Message, Skeleton | None, list[str]]:
         data = data.partition(b"\n")[2]
     if data.lower().count(b"boundary=") > MAX_BOUNDARIES or data.lower().count(b"message/rfc822") > MAX_BOUNDARIES:
         defects.append("nested_too_deep")
-        message: Message = BytesHeaderParser().parsebytes(data)
+        message: Message = BytesHeaderParser(policy=headers.RAW).parsebytes(data)
         message.set_type("application/octet-stream") if message.get("Content-Type") else None
     else:
         try:
-            message = email.message_from_bytes(data)
+            message = email.message_from_bytes(data, policy=headers.RAW)
         except RecursionError:
             defects.append("nested_too_deep")
-            message = BytesHeaderParser().parsebytes(data)
+            message = BytesHeaderParser(policy=headers.RAW).parsebytes(data)
     if not any(name in message for name in _MAIL_FIELDS):
         raise UnreadableError(
             "it has none of a mail's header fields (From, To, Subject, Date, Message-ID): it is not a mail"
@@ -184,5 +184,5 @@ def _inner_ids(part: Message, content: bytes | BinaryIO) -> tuple[str, ...]:
     payload = part.get_payload()
     inner = payload[0] if isinstance(payload, list) and payload else None
     if not isinstance(inner, Message):
-        inner = BytesHeaderParser().parsebytes(content if isinstance(content, bytes) else b"")
+        inner = BytesHeaderParser(policy=headers.RAW).parsebytes(content if isinstance(content, bytes) else b"")
     return headers.message_ids(inner.get_all("Message-ID", []))

@@ -25,7 +25,7 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Iterable[str], *, em
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(soft_wrap=not sys.stdout.isatty())
+    console = Console(width=None if sys.stdout.isatty() else 1000)
     if not rows:
         console.print(Text(empty))
         return

@@ -117,7 +117,7 @@ class DeclaredPack:
             # The name is read from the text with its line ends, which tell where it stops.
             words = r"\s+".join(re.escape(word) for word in phrase.split(" "))
             match = re.search(words, _nfc(body))
-            after = _nfc(body)[match.end() :] if match else text[end:]
+            after: str | None = _nfc(body)[match.end() :] if match else text[end:]
         else:
             after = _after_folded(body, phrase_folded)
         person = person_after(after, self._now().year) if after is not None else Person()

@@ -95,6 +95,7 @@ class MemoryChannel(_Failing):
 
     def open_attachment(self, envelope: Envelope, raw: RawContent, index: int) -> BinaryIO:
         """Always IndexError: the JSON carries no attachment's bytes."""
+        del envelope, raw
         raise IndexError(index)
 
     async def send(self, message: OutboundMessage) -> None:

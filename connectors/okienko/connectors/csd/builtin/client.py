@@ -165,14 +165,14 @@ class BuiltinCsd:
     async def check(self) -> list[Finding]:
         """Count what is in the register."""
         try:
-            ((count,),) = await self._run(text("SELECT count(*) FROM csd_builtin.ticket"))
+            rows = await self._run(text("SELECT count(*) FROM csd_builtin.ticket"))
         except OkienkoError as error:
             cure = "see that the database runs and that its user may create the schema csd_builtin"
             return [Finding("csd builtin", Severity.ERROR, str(error), cure)]
-        return [Finding("csd builtin", Severity.OK, f"{count} tickets in the register")]
+        return [Finding("csd builtin", Severity.OK, f"{rows[0][0]} tickets in the register")]
 
     def _refs(self, rows: Sequence[Row[Any]]) -> dict[UUID, CsdRef]:
-        return {key: CsdRef(backend=self.name, number=number) for key, number in rows}
+        return {key: CsdRef(backend=self.name, number=number) for key, number in map(tuple, rows)}
 
     async def _change(self, statement: TextClause, ref: CsdRef, **values: Any) -> None:
         if not await self._run(statement, number=ref.number, now=self._now(), **values):

@@ -33,8 +33,10 @@ class Columns(TypedDict):
 
 def columns(registrations: Sequence[Registration]) -> Columns:
     """The batch by column. Of one correlation id twice the first stands."""
-    unique = {r.correlation_id: r for r in reversed(registrations)}
-    batch = [unique[key] for key in reversed(unique)]
+    unique: dict[UUID, Registration] = {}
+    for registration in registrations:
+        unique.setdefault(registration.correlation_id, registration)
+    batch = unique.values()
     return Columns(
         ids=[r.correlation_id for r in batch],
         kinds=[r.kind.value for r in batch],
