@@ -4,7 +4,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from service import OKIENKO, installation
+
+from acceptance.service import OKIENKO, installation
 
 MAIL = """From: Jan Próbny <jan{n}@poczta.example>
 To: helpdesk@okienko.invalid

@@ -86,6 +86,21 @@ async def test_a_batch_is_one_statement(engine: AsyncEngine, started: BuiltinCsd
     assert len(statements) == 1
 
 
+async def test_the_services_own_transactions_stay_transactions(database_url: str) -> None:
+    """The register works without BEGIN on connections that it shares; the next user's rollback must still undo."""
+    engine = create_async_engine(database_url, pool_size=1, max_overflow=0)
+    try:
+        backend = register(engine)
+        await backend.start()
+        await backend.create([registration()])
+        async with engine.connect() as connection:
+            await connection.execute(text("DELETE FROM csd_builtin.ticket"))
+            await connection.rollback()
+        assert await rows(engine, "SELECT count(*) FROM csd_builtin.ticket") == [(1,)]
+    finally:
+        await engine.dispose()
+
+
 async def test_what_is_stored(engine: AsyncEngine, started: BuiltinCsd) -> None:
     one = registration(subject="nul\x00 i pół \ud83d")
     ref = (await started.create([one]))[one.correlation_id]

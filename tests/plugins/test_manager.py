@@ -41,6 +41,11 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Install:
     return put
 
 
+def nothing() -> list[object]:
+    """A hook that registers nothing."""
+    return []
+
+
 def test_every_hook_has_a_port() -> None:
     assert set(PORTS) == {name for name in vars(hookspecs) if name.startswith("okienko_")}
 
@@ -50,13 +55,14 @@ def test_objects_by_name(install: Install, ctx: PluginContext) -> None:
     install(
         one={"okienko_channels": lambda ctx: [channel], "okienko_csd_backends": lambda ctx: (csd, other)},
         two={"okienko_identity_backends": lambda ctx: [identity]},
-        empty={"okienko_policies": list},
+        empty={"okienko_policies": nothing},
     )
     plugins = Plugins.load(ctx, only=None, disabled=[], required=["one"])
     assert plugins.channels == {"memory": channel}
     assert plugins.csd_backends == {"memory": csd, "other": other}
     assert plugins.identity_backends == {"memory": identity}
-    assert plugins.procedures == plugins.policies == {}
+    assert plugins.procedures == {}
+    assert plugins.policies == {}
     by_name = {status.name: status for status in plugins.statuses}
     assert by_name["one"].objects == ("memory", "memory", "other")
     assert by_name["one"].required
@@ -77,9 +83,9 @@ def test_the_hook_gets_the_context(install: Install, ctx: PluginContext) -> None
 
 def test_only_and_disabled(install: Install, ctx: PluginContext) -> None:
     install(
-        one={"okienko_policies": list},
-        two={"okienko_policies": list},
-        three={"okienko_policies": list},
+        one={"okienko_policies": nothing},
+        two={"okienko_policies": nothing},
+        three={"okienko_policies": nothing},
     )
     plugins = Plugins.load(ctx, only=["one", "two"], disabled=["two"])
     assert {s.name: s.state for s in plugins.statuses} == {"one": "loaded", "two": "disabled", "three": "disabled"}
@@ -110,7 +116,7 @@ def test_a_second_object_of_one_name_fails_whole(install: Install, ctx: PluginCo
     ],
 )
 def test_required(install: Install, ctx: PluginContext, options: dict[str, list[str]], message: str) -> None:
-    install(one={"okienko_policies": list}, broken={"okienko_policies": lambda: [1 / 0]})
+    install(one={"okienko_policies": nothing}, broken={"okienko_policies": lambda: [1 / 0]})
     with pytest.raises(PluginLoadError, match=message):
         Plugins.load(ctx, **options)
 
@@ -125,7 +131,7 @@ def test_an_interrupt_ends_the_loading(install: Install, ctx: PluginContext) -> 
 
 
 def test_stop(install: Install, ctx: PluginContext) -> None:
-    install(one={"okienko_csd_backends": lambda: [MemoryCsd("paper")]}, two={"okienko_policies": list})
+    install(one={"okienko_csd_backends": lambda: [MemoryCsd("paper")]}, two={"okienko_policies": nothing})
     plugins = Plugins.load(ctx)
     plugins.stop("two", "the key is wrong")
     plugins.stop("paper", "the file is gone")
