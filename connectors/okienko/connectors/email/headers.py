@@ -27,6 +27,18 @@ _CODECS = {
     "unicode": "utf-8",
     "8859-2": "iso8859-2",
 }
+_NO_CHARSETS = frozenset(
+    {
+        "unicode_escape",
+        "raw-unicode-escape",
+        "raw_unicode_escape",
+        "unicode-escape",
+        "utf-7",
+        "punycode",
+        "idna",
+        "undefined",
+    }
+)
 MAX_IDS = 100
 
 
@@ -40,7 +52,9 @@ def codec(charset: str) -> str | None:
         info = codecs.lookup(name)
     except (LookupError, ValueError):
         return None
-    # "hex" or "zip" are codecs for Python but no charsets.
+    # "hex" or "zip" are codecs for Python but no charsets; the escapes and UTF-7 hide what a filter should see.
+    if info.name in _NO_CHARSETS:
+        return None
     return info.name if info._is_text_encoding else None  # noqa: SLF001  no public way
 
 
@@ -50,7 +64,7 @@ def decode_bytes(data: bytes, charset: str | None) -> tuple[str, bool]:
     lied = name is None
     for candidate in dict.fromkeys(n for n in (name, "utf-8") if n):
         try:
-            return data.decode(candidate), lied or candidate != name
+            return _whole(data.decode(candidate)), lied or candidate != name
         except (UnicodeDecodeError, ValueError):
             continue
     return data.decode("cp1250", "replace"), charset is not None or not data.isascii()
@@ -68,9 +82,14 @@ class RawHeaders(Compat32):
 RAW = RawHeaders()
 
 
+def _whole(text: str) -> str:
+    """Without lone surrogates, which no database and no JSON can hold."""
+    return text if text.isascii() else text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+
+
 def raw_text(value: object) -> str:
     """A header value as the parser gives it: raw 8-bit octets are read as UTF-8, else as windows-1250."""
-    text = str(value)
+    text = str(value).replace("\x00", "")
     if text.isascii():
         return text
     octets = text.encode("utf-8", "surrogateescape")

@@ -181,8 +181,7 @@ def _members(message: Message, skeleton: Skeleton | None, defects: list[str]) ->
 
 
 def _inner_ids(part: Message, content: bytes | BinaryIO) -> tuple[str, ...]:
-    payload = part.get_payload()
-    inner = payload[0] if isinstance(payload, list) and payload else None
-    if not isinstance(inner, Message):
+    inner = next(iter(parts.contained(part)), None)
+    if inner is None:
         inner = BytesHeaderParser(policy=headers.RAW).parsebytes(content if isinstance(content, bytes) else b"")
     return headers.message_ids(inner.get_all("Message-ID", []))

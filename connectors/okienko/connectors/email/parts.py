@@ -23,6 +23,7 @@ MAX_PARTS = 1000
 MAX_DEPTH = 50
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"|?*\u200b-\u200f\u2028-\u202e\u2066-\u2069]')
+_TOKEN = re.compile(r"[a-z0-9!#$&^_.+-]{1,127}/[a-z0-9!#$&^_.+-]{1,127}")
 TNEF_TYPES = frozenset({"application/ms-tnef", "application/vnd.ms-tnef"})
 
 
@@ -46,18 +47,29 @@ def leaves(message: Message, defects: list[str]) -> Iterator[Leaf]:
         if count > MAX_PARTS:
             defects.append("too_many_parts")
             return
-        content_type = part.get_content_type()
-        payload = part.get_payload()
-        if isinstance(payload, list) and content_type != "message/rfc822" and not content_type.startswith("message/"):
+        content_type = _content_type(part)
+        payload = contained(part)
+        if payload and not content_type.startswith("message/"):
             if depth >= MAX_DEPTH:
                 defects.append("nested_too_deep")
                 continue
-            stack.extend((child, depth + 1) for child in reversed(payload) if isinstance(child, Message))
+            stack.extend((child, depth + 1) for child in reversed(payload))
             continue
         disposition = raw_text(part.get("Content-Disposition", "")).partition(";")[0].strip().lower()
         name = _filename(part)
         is_text = content_type in ("text/plain", "text/html") and disposition != "attachment" and not name
         yield Leaf(part, content_type, name, is_text)
+
+
+def contained(part: Message) -> list[Message]:
+    """The parts within a part; empty for one that holds octets. Never decodes, as get_payload() would."""
+    payload = part._payload  # type: ignore[attr-defined]  # noqa: SLF001  there is no public way to it as it stands
+    return [child for child in payload if isinstance(child, Message)] if isinstance(payload, list) else []
+
+
+def _content_type(part: Message) -> str:
+    content_type = part.get_content_type()
+    return content_type if _TOKEN.fullmatch(content_type) else "application/octet-stream"
 
 
 def _filename(part: Message) -> str:
@@ -68,9 +80,8 @@ def _filename(part: Message) -> str:
         name = ""
     name = decode_words(name) if name else ""
     if not name and part.get_content_type() == "message/rfc822":
-        payload = part.get_payload()
-        inner = payload[0] if isinstance(payload, list) and payload else None
-        subject = decode_words(inner.get("Subject", "")) if isinstance(inner, Message) else ""
+        inner = next(iter(contained(part)), None)
+        subject = decode_words(inner.get("Subject", "")) if inner is not None else ""
         name = f"{subject or 'message'}.eml"
     return name
 
@@ -86,15 +97,12 @@ def safe_name(name: str, index: int, content_type: str) -> str:
 
 def octets(part: Message, skeleton: Skeleton | None) -> bytes | BinaryIO:
     """The decoded bytes of a leaf: at once when it is small, as a stream when part of it was left out of the skeleton."""
-    payload = part.get_payload()
-    if isinstance(payload, list):
-        data = b"\r\n".join(_bytes_of(child) for child in payload if isinstance(child, Message))
+    if inner := contained(part):
+        data = b"\r\n".join(map(_bytes_of, inner))
         return skeleton.restore(data) if skeleton and skeleton.has_marker(data) else data
-    data = (
-        payload.encode("ascii", "surrogateescape")
-        if isinstance(payload, str) and payload.isascii()
-        else str(payload or "").encode("utf-8", "surrogateescape")
-    )
+    # get_payload() would read raw 8-bit octets by a charset that may lie.
+    raw = part._payload  # type: ignore[attr-defined]  # noqa: SLF001  there is no public way to the octets
+    data = raw.encode("ascii", "surrogateescape") if isinstance(raw, str) else b""
     encoding = raw_text(part.get("Content-Transfer-Encoding", "")).strip().lower()
     if skeleton and skeleton.has_marker(data):
         with skeleton.restore(data) as stream:
@@ -112,8 +120,8 @@ def _bytes_of(message: Message) -> bytes:
     try:
         return message.as_bytes()
     except (LookupError, ValueError, TypeError, AttributeError, KeyError):
-        # The generator refuses what the parser took; the text is still there.
-        return str(message.get_payload()).encode("utf-8", "surrogateescape")
+        # The generator refuses what the parser took; the whole is still in the envelope.
+        return b""
 
 
 def _base64(data: bytes) -> bytes:
