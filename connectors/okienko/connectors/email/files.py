@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from okienko.plugins.raw import CHUNK, RawContent
+
+_STUFFED = re.compile(rb">+From ")
 
 
 def read_paths(paths: Sequence[Path]) -> Iterator[tuple[str, RawContent]]:
@@ -18,13 +21,23 @@ def read_paths(paths: Sequence[Path]) -> Iterator[tuple[str, RawContent]]:
 
 
 def _folder(folder: Path) -> Iterator[tuple[str, RawContent]]:
+    for file in _files(folder):
+        yield from _file(file, file.relative_to(folder).as_posix())
+
+
+def _files(folder: Path) -> Iterator[Path]:
     if (folder / "cur").is_dir() and (folder / "new").is_dir():
         # In a Maildir, tmp/ holds what is still being written.
-        files = sorted(p for part in ("new", "cur") for p in (folder / part).iterdir() if p.is_file())
+        inner = [part for name in ("new", "cur") for part in sorted((folder / name).iterdir())]
+        # Subfolders of a Maildir++ begin with a dot.
+        inner += sorted(part for part in folder.iterdir() if part.is_dir() and (part / "cur").is_dir())
     else:
-        files = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
-    for file in files:
-        yield from _file(file, str(file.relative_to(folder)))
+        inner = sorted(part for part in folder.iterdir() if not part.name.startswith("."))
+    for part in inner:
+        if part.is_dir():
+            yield from _files(part)
+        elif part.is_file():
+            yield part
 
 
 def _file(path: Path, name: str) -> Iterator[tuple[str, RawContent]]:
@@ -40,25 +53,24 @@ def _file(path: Path, name: str) -> Iterator[tuple[str, RawContent]]:
 
 
 def _mbox(path: Path) -> Iterator[bytes]:
-    lines: list[bytes] = []
+    lines: list[bytes] | None = None
     blank = True
     with path.open("rb") as stream:
         for line in stream:
             if blank and line.startswith(b"From "):
-                if lines:
-                    yield _unstuffed(lines)
+                if lines is not None:
+                    yield _message(lines)
                 lines = []
-            else:
-                lines.append(line)
+            elif lines is not None:
+                # ">From " was made of "From ", ">>From " of ">From " (the format that mbox(5) calls mboxrd).
+                lines.append(line[1:] if _STUFFED.match(line) else line)
             blank = line in (b"\n", b"\r\n")
-    if lines:
-        yield _unstuffed(lines)
+    if lines is not None:
+        yield _message(lines)
 
 
-def _unstuffed(lines: list[bytes]) -> bytes:
-    if lines[-1] in (b"\n", b"\r\n"):
-        # The separator's own blank line is not part of the message.
-        lines = lines[:-1]
-    return b"".join(
-        line[1:] if line.lstrip(b">").startswith(b"From ") and line.startswith(b">") else line for line in lines
-    )
+def _message(lines: list[bytes]) -> bytes:
+    # The blank line before the next separator is the format's, not the message's.
+    if lines and lines[-1] in (b"\n", b"\r\n"):
+        lines.pop()
+    return b"".join(lines)

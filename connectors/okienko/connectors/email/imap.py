@@ -6,23 +6,20 @@ a mail in twice after a crash gives the same envelope, because UIDVALIDITY and U
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import ssl
+import random
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
-from uuid import UUID
 
-import imapclient
 import structlog
-from imapclient.exceptions import IMAPClientError, LoginError
-from tenacity import RetryCallState, Retrying, retry_if_not_exception_type, wait_random_exponential
+from tenacity import RetryCallState, Retrying, wait_random_exponential
 
+from okienko.connectors.email.imapconnection import BROKEN, Connection, StopSignal
 from okienko.connectors.email.settings import EmailSettings
-from okienko.plugins.errors import MisconfiguredError, PermanentError, TransientError
+from okienko.plugins.errors import MisconfiguredError, PermanentError, TooLargeError
 from okienko.plugins.ports import Finding, RawItem, Severity
 from okienko.plugins.raw import CHUNK, RawContent
 from okienko.schemas import ChannelName
@@ -31,235 +28,182 @@ log = structlog.get_logger(__name__)
 
 BATCH_COUNT = 50
 BATCH_OCTETS = 8 << 20
-_BROKEN = (IMAPClientError, OSError, EOFError)
+LARGE = 4 << 20
+"""Octets above which a mail is fetched in pieces."""
+LONGEST_PAUSE = 60.0
+"""Seconds; pauses grow up to it."""
+
+HandOver = Callable[[list[RawItem]], list[BaseException | None]]
+"""Has the items stored; for each None, or why it was not."""
 
 
 class Mailbox:
     """One IMAP folder. `run` blocks its thread until `stop`."""
 
-    def __init__(
-        self, settings: EmailSettings, accept: Callable[[list[RawItem]], list[UUID | BaseException]], spool: Path
-    ) -> None:
+    def __init__(self, settings: EmailSettings, hand_over: HandOver, spool: Path) -> None:
         self._settings = settings
-        self._accept = accept
+        self._hand_over = hand_over
         self._spool = spool
-        self._stop = threading.Event()
+        self._stop = StopSignal()
+        self._deferred: dict[int, tuple[int, float]] = {}
+        """UID -> how often it could not be stored, and when (monotonic) to try again."""
+        self._validity = 0
         self.source = f"imap:{settings.imap_user}@{settings.imap_host}/{settings.imap_folder}"
+        self.idling = threading.Event()
+        """Everything that could be taken in was, and the connection waits for more."""
 
     def stop(self) -> None:
-        """Ask `run` to return; it does within a second or the time limit of one command."""
+        """Ask `run` to return; it does at once from any wait, or within the time limit of one command."""
         self._stop.set()
 
     def run(self) -> None:
-        """Read for ever; a broken connection is made again with patience (at most a minute between attempts)."""
-
-        def patience(state: RetryCallState) -> None:
-            error = state.outcome.exception() if state.outcome else None
-            log.warning(
-                "mailbox unreachable", action="imap_retry", source=self.source, attempt=state.attempt_number,
-                error=type(error).__name__, problem=str(error) if isinstance(error, MisconfiguredError) else "",
-            )  # fmt: skip
-
-        while not self._stop.is_set():
-            retrying = Retrying(
-                wait=wait_random_exponential(multiplier=0.5, max=60),
-                sleep=self._pause,
-                retry=retry_if_not_exception_type(SystemExit),
-                stop=lambda _: self._stop.is_set(),
-                before_sleep=patience,
-                reraise=True,
-            )
-            with contextlib.suppress(Exception):
-                # Only a stop ends the retrying; the last error was logged.
-                retrying(self._session)
-
-    def _pause(self, seconds: float) -> None:
-        self._stop.wait(seconds)
+        """Read until stopped. A connection that cannot be made is tried again with growing, jittered pauses."""
+        try:
+            while not self._stop.is_set():
+                Retrying(
+                    wait=wait_random_exponential(multiplier=0.5, max=LONGEST_PAUSE),
+                    sleep=self._stop.wait,
+                    stop=lambda _: self._stop.is_set(),
+                    retry_error_callback=lambda _: None,
+                    before_sleep=self._note,
+                )(self._session)
+                # One that worked and broke is made again soon, with the pauses starting from the shortest.
+                self._stop.wait(random.uniform(0.1, 1.0))  # noqa: S311  jitter, not cryptography
+        finally:
+            self._stop.close()
 
     def check(self) -> Finding:
         """Log in and look at the folder."""
+        cure = "check OKIENKO_EMAIL_IMAP_HOST, _PORT, _TLS, _FOLDER and the network"
         try:
-            with self._connected() as client:
-                status = client.folder_status(self._settings.imap_folder, ["MESSAGES"])
+            with Connection(self._settings) as connection:
+                waiting = connection.count(self._settings.imap_folder)
         except MisconfiguredError as error:
-            return Finding("email imap", Severity.ERROR, str(error), "see OKIENKO_EMAIL_IMAP_…")
-        except _BROKEN as error:
-            return Finding(
-                "email imap", Severity.ERROR, f"{self.source}: {error}", "check host, port, folder and the network"
-            )
-        return Finding("email imap", Severity.OK, f"{self.source}: {status[b'MESSAGES']} mails wait")
+            return Finding("email imap", Severity.ERROR, str(error), "set OKIENKO_EMAIL_IMAP_… as the message says")
+        except BROKEN as error:
+            return Finding("email imap", Severity.ERROR, f"{self.source}: {error}", cure)
+        finally:
+            self._stop.close()
+        return Finding("email imap", Severity.OK, f"{self.source}: {waiting} mails wait")
+
+    def _note(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        level = log.error if isinstance(error, MisconfiguredError) else log.warning
+        level(
+            "mailbox unreachable", action="imap_retry", source=self.source, attempt=state.attempt_number,
+            error=type(error).__name__, problem=str(error),
+        )  # fmt: skip
 
     def _session(self) -> None:
-        with self._connected() as client:
-            for folder in (self._settings.imap_processed, self._settings.imap_failed):
-                if not client.folder_exists(folder):
-                    client.create_folder(folder)
-            selected = client.select_folder(self._settings.imap_folder)
-            validity = int(selected[b"UIDVALIDITY"])
-            log.info("mailbox open", action="imap_open", source=self.source)
-            can_idle = client.has_capability("IDLE")
-            while not self._stop.is_set():
-                if not self._take_in(client, validity):
-                    self._wait(client, can_idle=can_idle)
-
-    @contextlib.contextmanager
-    def _connected(self) -> Iterator[Any]:
-        s = self._settings
-        context = ssl.create_default_context(cafile=str(s.imap_ca) if s.imap_ca else None)
+        """One connection. Returns when it breaks after having worked; raises when it never did."""
+        worked = False
         try:
-            client = imapclient.IMAPClient(
-                s.imap_host,
-                s.imap_port,
-                ssl=s.imap_tls == "tls",
-                ssl_context=context if s.imap_tls == "tls" else None,
-                timeout=s.imap_timeout,
-            )
-        except ssl.SSLCertVerificationError as error:
-            raise MisconfiguredError(
-                f"{s.imap_host} shows a certificate that is not trusted: set OKIENKO_EMAIL_IMAP_CA"
-            ) from error
-        try:
-            if s.imap_tls == "starttls":
-                client.starttls(context)
-            try:
-                if s.imap_token_path:
-                    client.oauth2_login(s.imap_user, s.imap_token_path.read_text(encoding="ascii").strip())
-                else:
-                    client.login(s.imap_user, s.imap_password.get_secret_value() if s.imap_password else "")
-            except LoginError:
-                raise MisconfiguredError(
-                    f"{s.imap_host} refused the login {s.imap_user}: check password or token; it is tried again"
-                ) from None
-            yield client
-        finally:
-            with contextlib.suppress(*_BROKEN):
-                client.logout()
+            with Connection(self._settings) as connection:
+                validity = connection.open()
+                if validity != self._validity:
+                    # UIDs of another validity are other mails (RFC 3501, section 2.3.1.1).
+                    self._validity = validity
+                    self._deferred.clear()
+                log.info("mailbox open", action="imap_open", source=self.source)
+                while not self._stop.is_set():
+                    if not self._take_in(connection):
+                        worked = True
+                        self.idling.set()
+                        connection.wait(self._stop, self._until_due())
+                        self.idling.clear()
+        except BROKEN as error:
+            self.idling.clear()
+            if not worked:
+                raise
+            log.warning("mailbox connection lost", action="imap_lost", source=self.source, error=type(error).__name__)
 
-    def _take_in(self, client: Any, validity: int) -> bool:
-        """One batch of what lies in the folder. Returns whether anything was there and could be dealt with."""
-        uids = sorted(client.search(["NOT", "DELETED"]))
-        if not uids:
+    def _until_due(self) -> float | None:
+        """Seconds until a deferred mail is to be tried again."""
+        if not self._deferred:
+            return None
+        return max(0.0, min(due for _, due in self._deferred.values()) - time.monotonic())
+
+    def _take_in(self, connection: Connection) -> bool:
+        """One batch of what lies in the folder. False when there is nothing to do now."""
+        now = time.monotonic()
+        present = connection.uids()
+        self._deferred = {uid: entry for uid, entry in self._deferred.items() if uid in set(present)}
+        ready = [uid for uid in present if uid not in self._deferred or self._deferred[uid][1] <= now]
+        if not ready:
             return False
-        sizes = client.fetch(uids[:BATCH_COUNT], ["RFC822.SIZE"])
+        sizes = connection.sizes(ready[:BATCH_COUNT])
         batch: list[int] = []
         total = 0
-        for uid in uids[:BATCH_COUNT]:
-            size = int(sizes.get(uid, {}).get(b"RFC822.SIZE", 0))
+        for uid, size in sizes.items():
             if batch and total + size > BATCH_OCTETS:
                 break
             batch.append(uid)
             total += size
-        with contextlib.ExitStack() as stack:
-            items = self._items(client, batch, sizes, validity, stack)
-            results = self._accept([item for _, item in items])
-        stored = [uid for (uid, _), result in zip(items, results, strict=True) if isinstance(result, UUID)]
-        refused = [uid for (uid, _), r in zip(items, results, strict=True) if isinstance(r, PermanentError)]
-        self._move(client, stored, self._settings.imap_processed)
-        self._move(client, refused, self._settings.imap_failed)
-        for result in results:
-            if isinstance(result, TransientError):
-                # The rest stays where it is; try again after a while.
-                self._stop.wait(5)
-                return True
-            if isinstance(result, BaseException) and not isinstance(result, PermanentError):
-                raise result
-        return bool(stored or refused)
-
-    def _items(
-        self, client: Any, batch: list[int], sizes: Any, validity: int, stack: contextlib.ExitStack
-    ) -> list[tuple[int, RawItem]]:
-        small = [uid for uid in batch if int(sizes.get(uid, {}).get(b"RFC822.SIZE", 0)) <= 4 * CHUNK]
-        bodies = client.fetch(small, ["BODY.PEEK[]"]) if small else {}
-        items = []
-        for uid in batch:
-            if uid in bodies and b"BODY[]" in bodies[uid]:
-                raw = RawContent(bodies.pop(uid)[b"BODY[]"])
-            elif uid not in small:
-                raw = self._large(client, uid, stack)
+        with ExitStack() as stack:
+            results = self._store(connection, batch, sizes, stack)
+        stored = [uid for uid, error in results.items() if error is None]
+        refused = [uid for uid, error in results.items() if isinstance(error, PermanentError)]
+        connection.move(stored, self._settings.imap_processed)
+        connection.move(refused, self._settings.imap_failed)
+        for uid, error in results.items():
+            if uid in refused:
+                log.error("mail refused", action="imap_refuse", source=self.source, uid=uid, problem=str(error))
+                self._deferred.pop(uid, None)
+            elif error is None:
+                self._deferred.pop(uid, None)
             else:
-                continue  # another client took it away between the two commands
-            item = RawItem(
-                ChannelName.EMAIL, "email", self.source, raw,
-                mailbox=self._settings.imap_mailbox, external_id=f"{validity}:{uid}",
-            )  # fmt: skip
-            items.append((uid, item))
-        return items
+                self._defer(uid, error)
+        if len(self._deferred) >= BATCH_COUNT and not stored and not refused:
+            # It is the store that does not work, not this mail or that: fetch no more for a while.
+            self._stop.wait(min(self._until_due() or 1.0, LONGEST_PAUSE))
+        return True
 
-    def _large(self, client: Any, uid: int, stack: contextlib.ExitStack) -> RawContent:
-        """A large mail piece by piece into a file (partial fetch, RFC 3501 section 6.4.5)."""
-        self._spool.mkdir(parents=True, exist_ok=True)
-        file = stack.enter_context(tempfile.NamedTemporaryFile(dir=self._spool, prefix="imap-"))
-        offset = 0
-        while True:
-            answer = client.fetch([uid], [f"BODY.PEEK[]<{offset}.{CHUNK}>"]).get(uid, {})
-            piece = next((value for key, value in answer.items() if key.startswith(b"BODY[]")), b"")
-            if not piece:
-                break
-            file.write(piece)
-            offset += len(piece)
-        file.flush()
-        return RawContent(path=Path(file.name))
-
-    def _move(self, client: Any, uids: list[int], folder: str) -> None:
-        if not uids:
-            return
-        if client.has_capability("MOVE"):
-            client.move(uids, folder)
-            return
-        client.copy(uids, folder)
-        client.delete_messages(uids)
-        if client.has_capability("UIDPLUS"):
-            client.uid_expunge(uids)
-
-    def _wait(self, client: Any, *, can_idle: bool) -> None:
-        """Until something may have come. Looking again is cheap; missing the end of a connection is not.
-
-        IMAPClient's idle_check returns at once and for ever when the server closed silently; only idle_done raises.
-        """
-        if not can_idle:
-            self._stop.wait(30)
-            client.noop()
-            return
-        client.idle()
-        try:
-            waited = 0.0
-            while waited < self._settings.imap_idle_seconds and not self._stop.is_set():
-                if client.idle_check(timeout=1):
-                    break
-                waited += 1
-        finally:
-            client.idle_done()
-        client.noop()
-
-
-async def run_mailbox(settings: EmailSettings, accept: Callable[[RawItem], Any], spool: Path) -> None:
-    """Run a Mailbox in its own thread until cancelled."""
-    loop = asyncio.get_running_loop()
-
-    async def gather(items: list[RawItem]) -> list[UUID | BaseException]:
-        results: list[UUID | BaseException] = await asyncio.gather(
-            *(accept(item) for item in items), return_exceptions=True
+    def _defer(self, uid: int, error: BaseException) -> None:
+        times = self._deferred.get(uid, (0, 0.0))[0] + 1
+        pause = min(LONGEST_PAUSE, 0.5 * 2 ** min(times, 10)) * random.uniform(0.5, 1.0)  # noqa: S311  jitter
+        self._deferred[uid] = (times, time.monotonic() + pause)
+        log.warning(
+            "mail deferred", action="defer", source=self.source, uid=uid, times=times, error=type(error).__name__
         )
+
+    def _store(
+        self, connection: Connection, batch: list[int], sizes: Mapping[int, int], stack: ExitStack
+    ) -> dict[int, BaseException | None]:
+        """Fetch and hand over; what vanished in between is left out, what the server shows no body of is deferred."""
+        results: dict[int, BaseException | None] = {}
+        limit = self._settings.max_size
+        for uid in batch:
+            if sizes[uid] > limit:
+                results[uid] = TooLargeError(f"{sizes[uid]} octets are over OKIENKO_EMAIL_MAX_SIZE={limit}")
+        bodies: dict[int, RawContent] = {}
+        wanted = [uid for uid in batch if uid not in results]
+        for uid, body in connection.bodies([uid for uid in wanted if sizes[uid] <= LARGE]).items():
+            bodies[uid] = RawContent(body)
+        for uid in wanted:
+            if sizes[uid] > LARGE:
+                bodies[uid] = self._large(connection, uid, stack)
+            elif uid not in bodies:
+                results[uid] = LookupError("the server gave no body")
+        items = [self._item(uid, raw) for uid, raw in bodies.items()]
+        results.update(zip(bodies, self._hand_over(items) if items else [], strict=True))
         return results
 
-    def hand_over(items: list[RawItem]) -> list[UUID | BaseException]:
-        results: list[UUID | BaseException] = asyncio.run_coroutine_threadsafe(gather(items), loop).result()
-        return results
+    def _item(self, uid: int, raw: RawContent) -> RawItem:
+        return RawItem(
+            ChannelName.EMAIL, "email", self.source, raw,
+            mailbox=self._settings.imap_mailbox, external_id=f"{self._validity}:{uid}",
+        )  # fmt: skip
 
-    mailbox = Mailbox(settings, hand_over, spool)
-    done = asyncio.Event()
-
-    def body() -> None:
-        try:
-            mailbox.run()
-        finally:
-            loop.call_soon_threadsafe(done.set)
-
-    thread = threading.Thread(target=body, name="okienko-imap", daemon=True)
-    thread.start()
-    try:
-        await done.wait()
-    finally:
-        mailbox.stop()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(done.wait()), 10)
+    def _large(self, connection: Connection, uid: int, stack: ExitStack) -> RawContent:
+        """A large mail piece by piece into a file."""
+        self._spool.mkdir(parents=True, exist_ok=True)
+        # Closed before it is read, because Windows lets nobody else open it earlier; the stack removes it.
+        file = tempfile.NamedTemporaryFile(dir=self._spool, prefix="mail-", delete=False)
+        path = Path(file.name)
+        stack.callback(path.unlink, missing_ok=True)
+        with file:
+            offset = 0
+            while piece := connection.piece(uid, offset, CHUNK):
+                file.write(piece)
+                offset += len(piece)
+        return RawContent(path=path)

@@ -4,43 +4,59 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import smtplib
 import ssl
+from email.errors import HeaderParseError
 from email.headerregistry import Address as HeaderAddress
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import SMTP, SMTPUTF8
 from pathlib import Path
 from typing import Protocol
 
 from okienko.connectors.email.settings import EmailSettings
-from okienko.plugins.errors import MisconfiguredError, PermanentError, TransientError
+from okienko.plugins.errors import MisconfiguredError, OkienkoError, PermanentError, TransientError
 from okienko.plugins.ports import Finding, Severity
 from okienko.schemas import OutboundMessage
+
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_ADDRESS = re.compile(r'([^\x00-\x20\x7f@<>()\[\]",:;\\]+)@([^\x00-\x20\x7f@<>()",;\\]+)')
+_NOT_IN_IDS = re.compile(r"[^\x21-\x7e]+|[<>]+")
 
 
 def build(message: OutboundMessage, settings: EmailSettings) -> bytes:
     """The mail's bytes. Raises PermanentError when the recipient's address cannot stand in a header field."""
-    mail = EmailMessage(policy=SMTP)
+    mail = EmailMessage(policy=SMTP if message.to.address.isascii() else SMTPUTF8)
+    found = _ADDRESS.fullmatch(message.to.address)
+    if found is None:
+        raise PermanentError("the recipient's address is not one that mail can be sent to")
     try:
         mail["From"] = HeaderAddress(_one_line(settings.display_name), addr_spec=settings.address)
-        mail["To"] = HeaderAddress(_one_line(message.to.name), addr_spec=message.to.address)
-    except (ValueError, IndexError, UnicodeError):
+        # Not by addr_spec: that takes ASCII only.
+        mail["To"] = HeaderAddress(_one_line(message.to.name), username=found[1], domain=found[2])
+    except (ValueError, IndexError, UnicodeError, HeaderParseError):
         raise PermanentError("the recipient's address is not one that mail can be sent to") from None
     mail["Subject"] = _one_line(message.subject)
     mail["Date"] = message.created_at
-    mail["Message-ID"] = f"<{message.message_id}>"
+    mail["Message-ID"] = _msg_id(message.message_id)
     if message.in_reply_to:
-        mail["In-Reply-To"] = f"<{_one_line(message.in_reply_to)}>"
+        mail["In-Reply-To"] = _msg_id(message.in_reply_to)
     if message.references:
-        mail["References"] = " ".join(f"<{_one_line(reference)}>" for reference in message.references)
+        mail["References"] = " ".join(_msg_id(reference) for reference in message.references)
+    # RFC 3834, section 5, and its counterpart at Microsoft's: no machine is to answer this.
     mail["Auto-Submitted"] = "auto-replied"
     mail["X-Auto-Response-Suppress"] = "All"
-    mail.set_content(message.text, cte="quoted-printable")
+    mail.set_content(message.text.encode("utf-8", "replace").decode(), cte="quoted-printable")
     return mail.as_bytes()
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    """A line end in a field's text would let its writer add fields of his own."""
+    return " ".join(_CONTROLS.sub(" ", text).encode("utf-8", "replace").decode().split())
+
+
+def _msg_id(text: str) -> str:
+    return f"<{_NOT_IN_IDS.sub('', text)}>"
 
 
 class Outbox(Protocol):
@@ -63,36 +79,47 @@ class FolderOutbox:
 
     async def deliver(self, message: OutboundMessage, mail: bytes) -> None:
         """Write the file whole and lasting before it gets its name."""
+        await asyncio.to_thread(self._write, str(message.id), mail)
+
+    async def check(self) -> list[Finding]:
+        """Whether the folder can be written: a file is, and removed."""
+        try:
+            await asyncio.to_thread(self._try)
+        except OSError as error:
+            text = f"{self._folder} cannot be written: {error.strerror}"
+            cure = "set OKIENKO_EMAIL_OUTBOX_DIR to a folder that okienko may write to, or OKIENKO_EMAIL_RELAY_HOST"
+            return [Finding("email outbox", Severity.ERROR, text, cure)]
+        return [Finding("email outbox", Severity.OK, f"mails are written to {self._folder}; no relay is configured")]
+
+    def _try(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        trial = self._folder / f".trial-{os.getpid()}.part"
+        trial.write_bytes(b"okienko")
+        trial.unlink()
+
+    def _write(self, name: str, mail: bytes) -> None:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            partial = self._folder / f".{message.id}.part"
-            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
-            try:
-                os.write(descriptor, mail)
-            finally:
-                os.close(descriptor)
-            partial.rename(self._folder / f"{message.id}.eml")
+            partial = self._folder / f".{name}.part"
+            with open(partial, "wb", opener=_private) as stream:
+                stream.write(mail)
+                stream.flush()
+                os.fsync(stream.fileno())
+            partial.replace(self._folder / f"{name}.eml")
+            if os.name == "posix":
+                # The new name lasts only when its folder is on the disk too.
+                descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
         except OSError as error:
             raise TransientError(f"the outbox folder {self._folder} cannot be written: {error.strerror}") from error
 
-    async def check(self) -> list[Finding]:
-        """Whether the folder can be written."""
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            return [
-                Finding("email outbox", Severity.ERROR, f"{self._folder}: {error.strerror}", "set OKIENKO_EMAIL_OUTBOX")
-            ]
-        if not os.access(self._folder, os.W_OK):
-            return [
-                Finding(
-                    "email outbox",
-                    Severity.ERROR,
-                    f"{self._folder} cannot be written",
-                    "give okienko the right to write",
-                )
-            ]
-        return [Finding("email outbox", Severity.OK, f"mails are written to {self._folder}; no relay is configured")]
+
+def _private(path: str, flags: int) -> int:
+    # Mails hold personal data: the group may read them, the rest of the machine not.
+    return os.open(path, flags, 0o640)
 
 
 class SmtpRelay:
@@ -100,6 +127,7 @@ class SmtpRelay:
 
     def __init__(self, settings: EmailSettings) -> None:
         self._settings = settings
+        # A relay turns away who opens too many connections at a time.
         self._gate = asyncio.Semaphore(8)
 
     async def deliver(self, message: OutboundMessage, mail: bytes) -> None:
@@ -112,8 +140,9 @@ class SmtpRelay:
         where = f"{self._settings.relay_host}:{self._settings.relay_port}"
         try:
             await asyncio.to_thread(self._try)
-        except (TransientError, PermanentError, MisconfiguredError) as error:
-            return [Finding("email relay", Severity.ERROR, str(error), "see OKIENKO_EMAIL_RELAY_…")]
+        except OkienkoError as error:
+            cure = "check OKIENKO_EMAIL_RELAY_HOST, _PORT, _TLS, _CA, _USER and _PASSWORD, and the network"
+            return [Finding("email relay", Severity.ERROR, str(error), cure)]
         return [Finding("email relay", Severity.OK, f"{where} answers")]
 
     def _try(self) -> None:
@@ -121,46 +150,70 @@ class SmtpRelay:
             pass
 
     def _send(self, to: str, mail: bytes) -> None:
+        relay = self._connected()
         try:
-            with self._connected() as relay:
-                relay.sendmail("", [to], mail, mail_options=["SMTPUTF8"] if not to.isascii() else [])
+            relay.sendmail("", [to], mail, mail_options=[] if to.isascii() else ["SMTPUTF8"])
         except smtplib.SMTPRecipientsRefused as error:
             code, _ = next(iter(error.recipients.values()))
-            raise _by_code(code, "the relay refused the recipient") from error
+            raise _by_code(code, "the relay refused the recipient") from None
         except smtplib.SMTPResponseException as error:
-            raise _by_code(error.smtp_code, "the relay refused the mail") from error
-        except smtplib.SMTPNotSupportedError as error:
-            raise PermanentError("the relay cannot carry addresses outside ASCII (SMTPUTF8)") from error
+            raise _by_code(error.smtp_code, "the relay refused the mail") from None
+        except smtplib.SMTPNotSupportedError:
+            raise PermanentError("the relay cannot carry addresses outside ASCII (SMTPUTF8)") from None
         except (smtplib.SMTPException, OSError) as error:
             raise TransientError(f"the relay broke off ({type(error).__name__})") from error
+        finally:
+            _leave(relay)
 
     def _connected(self) -> smtplib.SMTP:
         s = self._settings
         host = s.relay_host or ""
+        relay: smtplib.SMTP | None = None
         try:
             context = ssl.create_default_context(cafile=str(s.relay_ca) if s.relay_ca else None)
-            relay: smtplib.SMTP
             if s.relay_tls == "tls":
-                relay = smtplib.SMTP_SSL(host, s.relay_port, timeout=s.relay_timeout, context=context)
+                relay = smtplib.SMTP_SSL(host, s.relay_port, timeout=s.send_timeout, context=context)
             else:
-                relay = smtplib.SMTP(host, s.relay_port, timeout=s.relay_timeout)
+                relay = smtplib.SMTP(host, s.relay_port, timeout=s.send_timeout)
                 if s.relay_tls == "starttls":
                     relay.starttls(context=context)
+            relay.ehlo_or_helo_if_needed()
             if s.relay_user:
                 relay.login(s.relay_user, s.relay_password.get_secret_value() if s.relay_password else "")
             return relay
-        except smtplib.SMTPAuthenticationError as error:
-            raise MisconfiguredError(
-                f"the relay {host} refused the login {s.relay_user}: check OKIENKO_EMAIL_RELAY_PASSWORD"
-            ) from error
-        except ssl.SSLCertVerificationError as error:
-            raise MisconfiguredError(
-                f"the relay {host} shows a certificate that is not trusted: set OKIENKO_EMAIL_RELAY_CA"
-            ) from error
         except (smtplib.SMTPException, OSError) as error:
-            raise TransientError(
-                f"the relay {host}:{s.relay_port} cannot be reached ({type(error).__name__})"
-            ) from error
+            if relay is not None:
+                relay.close()
+            raise _no_connection(error, s) from None
+
+
+def _no_connection(error: smtplib.SMTPException | OSError, s: EmailSettings) -> OkienkoError:
+    match error:
+        case smtplib.SMTPAuthenticationError() if error.smtp_code >= 500:
+            return MisconfiguredError(
+                f"the relay {s.relay_host} refused the login {s.relay_user}: check OKIENKO_EMAIL_RELAY_PASSWORD"
+            )
+        case smtplib.SMTPNotSupportedError():
+            return MisconfiguredError(
+                f"the relay {s.relay_host} offers no STARTTLS or no login: check OKIENKO_EMAIL_RELAY_PORT and _TLS"
+            )
+        case ssl.SSLCertVerificationError():
+            return MisconfiguredError(
+                f"the relay {s.relay_host} shows a certificate that is not trusted: set OKIENKO_EMAIL_RELAY_CA"
+            )
+        case FileNotFoundError() if s.relay_ca is not None:
+            return MisconfiguredError(f"OKIENKO_EMAIL_RELAY_CA: there is no file {s.relay_ca}")
+        case _:
+            where = f"{s.relay_host}:{s.relay_port}"
+            return TransientError(f"the relay {where} cannot be reached ({type(error).__name__})")
+
+
+def _leave(relay: smtplib.SMTP) -> None:
+    """The mail is handed over or not by now: how the good-bye goes changes nothing."""
+    try:
+        relay.quit()
+    except (smtplib.SMTPException, OSError):
+        relay.close()
 
 
 def _by_code(code: int, what: str) -> TransientError | PermanentError:

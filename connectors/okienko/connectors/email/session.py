@@ -1,313 +1,381 @@
-"""One LMTP (RFC 2033) or SMTP (RFC 5321) connection.
+"""One LMTP (RFC 2033) or SMTP (RFC 5321) connection, with pipelining (RFC 2920) and enhanced status codes (RFC 2034).
 
 We speak the protocol ourselves because the library at hand, aiosmtpd, keeps a message as a list of lines and handles a line
-at a time: it holds a large mail in memory several times over and cannot reach the rate we promise. Here data go chunk by
-chunk into memory or, when large, into a file.
+at a time: it holds a large mail in memory several times over and cannot reach the rate we promise (1,500 mails a second).
+Here whole chunks go to a DataSink, and a connection costs no task until a message is whole.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import re
 import ssl
-import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
 import structlog
 
+from okienko.connectors.email.commands import CommandError, Sender, read_recipient, read_sender
+from okienko.connectors.email.datasink import DataSink
 from okienko.connectors.email.settings import EmailSettings
-from okienko.plugins.errors import TooLargeError, TransientError
-from okienko.plugins.ports import RawItem
-from okienko.plugins.raw import RawContent
-from okienko.schemas import ChannelName
+from okienko.connectors.email.transaction import LATER, TOO_BIG, Accept, store
 
 log = structlog.get_logger(__name__)
 
 MAX_COMMAND = 4096
-MAX_ERRORS = 20
-_READ = 1 << 16
-_PATH = re.compile(rb"^(?:FROM|TO):\s*<([^<>\r\n]*)>(?:\s+(.*))?$", re.IGNORECASE)
-_END = b"\r\n.\r\n"
-
-Accept = Callable[[RawItem], Awaitable[object]]
-
-
-@dataclass
-class _Transaction:
-    sender: str | None = None
-    recipients: list[tuple[str, str]] = field(default_factory=list)
-    """Address and mailbox."""
+"""Octets of one command line; RFC 5321, 4.5.3.1.4 asks for 512 and extensions add to it."""
+LAST_WORDS = 10.0
+"""Seconds that a client has to take our last answer."""
+HIGH_WATER = 1 << 20
+"""Octets that may wait for a transaction to end before the client is no longer read."""
+_SEQUENCE = "503 5.5.1 Bad sequence of commands"
 
 
-class Session:
-    """Speaks with one client until it quits. Answers 250 to data only when `accept` has returned."""
+@dataclass(frozen=True)
+class Desk:
+    """What all sessions of one listener share."""
 
-    def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, accept: Accept, settings: EmailSettings,
-        spool: Path, *, lmtp: bool, tls: ssl.SSLContext | None,
-    ) -> None:  # fmt: skip
-        self._reader, self._writer = reader, writer
-        self._accept = accept
-        self._settings = settings
-        self._spool = spool
-        self._lmtp = lmtp
-        self._tls = tls
+    accept: Accept
+    settings: EmailSettings
+    spool: Path
+    lmtp: bool
+    tls: ssl.SSLContext | None = None
+    sessions: set[Session] = field(default_factory=set)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    """Transactions being stored."""
+
+
+class Session(asyncio.Protocol):
+    """Speaks with one client until it quits. Answers 250 to data only when `accept` has returned.
+
+    One transaction at a time: commands that arrive meanwhile wait in the buffer, and their client is not read any further
+    when there are too many of them.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._settings = desk.settings
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._last = 0.0
         self._buffer = bytearray()
+        self._out: list[str] = []
+        self._sink: DataSink | None = None
+        self._busy = False
+        self._choked = False
+        self._read_paused = False
+        self._stopping = False
+        self._ended = False
+        """The client will send no more."""
+        self._closing = False
+        self._secure = False
         self._greeted = False
         self._errors = 0
-        self._mail = _Transaction()
+        self._sender: Sender | None = None
+        self._recipients: list[tuple[str, str]] = []
+        """Address and mailbox of each, in the order given."""
 
-    async def run(self) -> None:
-        """The whole conversation."""
-        self._say("220 okienko " + ("LMTP" if self._lmtp else "ESMTP"))
-        try:
-            while True:
-                line = await self._line()
-                if line is None:
-                    return
-                if not await self._command(line):
-                    return
-                if self._errors > MAX_ERRORS:
-                    self._say("421 4.7.0 Too many errors")
-                    return
-                if b"\n" not in self._buffer:
-                    # With pipelined commands the answers go out together (RFC 2920).
-                    await self._drain()
-        except TimeoutError:
-            self._say("421 4.4.2 Timeout")
-        except (ConnectionError, asyncio.IncompleteReadError):
+    # --- asyncio ----------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Greet, or turn away when there are too many."""
+        # uvloop's transport is no subclass of asyncio's, but has its face.
+        self._transport = cast("asyncio.Transport", transport)
+        if len(self._desk.sessions) >= self._settings.max_connections:
+            self._hang_up("421 4.3.2 Too many connections, try again later")
             return
-        finally:
-            with contextlib.suppress(ConnectionError, TimeoutError):
-                await self._drain()
+        self._desk.sessions.add(self)
+        self._last = self._loop.time()
+        self._timer = self._loop.call_later(self._settings.idle_timeout, self._tick)
+        self._out.append("220 okienko " + ("LMTP" if self._desk.lmtp else "ESMTP"))
+        self._flush()
 
-    def refuse(self) -> None:
-        """Tell the client to come back later."""
-        self._say("421 4.3.2 Too busy, try again later")
+    def data_received(self, data: bytes) -> None:
+        """Octets came."""
+        self._last = self._loop.time()
+        self._buffer += data
+        self._pump()
+
+    def eof_received(self) -> bool:
+        """The client sends no more: keep the way back open only while an answer is due."""
+        self._ended = True
+        # TLS knows no half-closed connection.
+        return self._busy and not self._secure
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone; what is being stored is stored to the end."""
+        del exc
+        self._transport = None
+        self._desk.sessions.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._sink is not None and not self._busy:
+            self._sink.discard()
+        self._buffer.clear()
+
+    def pause_writing(self) -> None:
+        """The client does not read its answers: make no more of them."""
+        self._choked = True
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        self._choked = False
+        self._pump()
+
+    def stop(self) -> None:
+        """Hang up now, or after the transaction in hand."""
+        self._stopping = True
+        if not self._busy:
+            self._hang_up("421 4.3.2 Service stops, try again later")
+
+    def _tick(self) -> None:
+        """One timer a connection, set again lazily: moving it at every read would cost more than reading."""
+        if self._closing:
+            # It does not take our last answer.
+            if self._transport is not None:
+                self._transport.abort()
+            return
+        left = self._last + self._settings.idle_timeout - self._loop.time()
+        if self._busy:
+            # The wait is ours, not the client's.
+            left = self._settings.idle_timeout
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._tick)
+        else:
+            self._hang_up("421 4.4.2 Timeout")
+
+    # --- the buffer -------------------------------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        """Do all that the buffer has commands or data for."""
+        while self._transport is not None and not (self._busy or self._choked or self._closing):
+            if self._sink is not None:
+                if not self._sink.feed(self._buffer):
+                    break
+                self._store(self._sink)
+                continue
+            end = self._buffer.find(b"\n")
+            if end < 0 and len(self._buffer) <= MAX_COMMAND:
+                break
+            if end < 0 or end > MAX_COMMAND:
+                self._hang_up("500 5.5.6 Line too long")
+                return
+            line = bytes(self._buffer[: end + 1])
+            del self._buffer[: end + 1]
+            self._command(line)
+            if self._errors > self._settings.max_bad_commands:
+                self._hang_up("421 4.7.0 Too many errors")
+                return
+        self._flush()
+        if self._ended and not self._busy:
+            self._close()
+        self._regulate()
+
+    def _regulate(self) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        full = self._choked or len(self._buffer) > HIGH_WATER
+        if full and not self._read_paused:
+            self._transport.pause_reading()
+        elif not full and self._read_paused:
+            self._transport.resume_reading()
+        self._read_paused = full
+
+    def _flush(self) -> None:
+        """Answers to pipelined commands go out together (RFC 2920, section 3.2)."""
+        if self._out and self._transport is not None:
+            self._transport.write(("\r\n".join(self._out) + "\r\n").encode())
+        self._out.clear()
+
+    def _hang_up(self, line: str) -> None:
+        self._out.append(line)
+        self._flush()
+        self._close()
+
+    def _close(self) -> None:
+        if self._transport is not None and not self._closing:
+            self._closing = True
+            self._buffer.clear()
+            self._transport.close()
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_later(LAST_WORDS, self._tick)
 
     # --- commands ---------------------------------------------------------------------------------------------------
 
-    async def _command(self, line: bytes) -> bool:
-        verb, _, rest = line.partition(b" ")
-        name = verb.upper().decode("ascii", "replace")
-        match name:
-            case "LHLO" | "EHLO" | "HELO":
-                self._hello(name)
-            case "MAIL":
-                self._mail_from(rest)
-            case "RCPT":
-                self._rcpt_to(rest)
-            case "DATA":
-                return await self._data()
-            case "RSET":
-                self._mail = _Transaction()
-                self._say("250 2.0.0 OK")
-            case "NOOP":
-                self._say("250 2.0.0 OK")
-            case "VRFY":
-                self._say("252 2.5.2 Send some mail, it will be tried")
-            case "STARTTLS" if self._tls and not self._lmtp:
-                await self._starttls()
-            case "QUIT":
-                self._say("221 2.0.0 Bye")
-                return False
+    def _command(self, line: bytes) -> None:
+        if not line.endswith(b"\r\n") or b"\r" in line[:-2] or b"\x00" in line:
+            self._fail("500 5.5.2 A command is one line that ends in CR LF")
+            return
+        verb, _, rest = line[:-2].partition(b" ")
+        rest = rest.strip(b" ")
+        match verb.upper():
+            case b"MAIL":
+                self._mail(rest)
+            case b"RCPT":
+                self._rcpt(rest)
+            case b"DATA":
+                self._data(rest)
+            case (b"LHLO" | b"EHLO" | b"HELO") as name:
+                self._hello(name.decode(), rest)
+            case b"RSET":
+                self._reset()
+                self._out.append("250 2.0.0 OK")
+            case b"NOOP":
+                self._out.append("250 2.0.0 OK")
+            case b"VRFY":
+                self._out.append("252 2.5.2 Send some mail, it will be tried")
+            case b"STARTTLS" if self._desk.tls is not None and not self._secure:
+                self._starttls()
+            case b"QUIT":
+                self._hang_up("221 2.0.0 Bye")
             case _:
-                self._fail("500 5.5.2 Unknown command")
-        return True
-
-    def _hello(self, verb: str) -> None:
-        if (verb == "LHLO") is not self._lmtp:
-            self._fail("500 5.5.1 This is " + ("LMTP: say LHLO" if self._lmtp else "SMTP: say EHLO"))
-            return
-        self._greeted, self._mail = True, _Transaction()
-        if verb == "HELO":
-            self._say("250 okienko")
-            return
-        offers = ["PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", f"SIZE {self._settings.max_size}"]
-        if self._tls and not self._lmtp:
-            offers.insert(0, "STARTTLS")
-        lines = ["okienko", *offers]
-        for line in lines[:-1]:
-            self._say(f"250-{line}")
-        self._say(f"250 {lines[-1]}")
-
-    def _mail_from(self, rest: bytes) -> None:
-        match = _PATH.match(rest)
-        if not self._greeted or self._mail.sender is not None:
-            self._fail("503 5.5.1 Bad sequence of commands")
-        elif not match or rest[:5].upper() != b"FROM:":
-            self._fail("501 5.5.4 Write MAIL FROM:<address>")
-        else:
-            size = re.search(rb"\bSIZE=(\d{1,18})\b", match[2] or b"", re.IGNORECASE)
-            if size and int(size[1]) > self._settings.max_size:
-                self._say("552 5.3.4 Message too big")
-                return
-            self._mail.sender = match[1].decode("utf-8", "replace")
-            self._say("250 2.1.0 OK")
-
-    def _rcpt_to(self, rest: bytes) -> None:
-        match = _PATH.match(rest)
-        if self._mail.sender is None:
-            self._fail("503 5.5.1 Bad sequence of commands")
-        elif not match or not match[1] or rest[:3].upper() != b"TO:":
-            self._fail("501 5.5.4 Write RCPT TO:<address>")
-        elif len(self._mail.recipients) >= self._settings.max_recipients:
-            self._fail("452 4.5.3 Too many recipients")
-        else:
-            address = match[1].decode("utf-8", "replace")
-            mailboxes = self._settings.mailboxes
-            mailbox = mailboxes.get(address.lower()) if mailboxes else "default"
-            if mailbox is None:
-                self._fail("550 5.1.1 No such mailbox here")
-                return
-            self._mail.recipients.append((address, mailbox))
-            self._say("250 2.1.5 OK")
-
-    async def _starttls(self) -> None:
-        if self._buffer:
-            # What was sent before the handshake must not be read as if it came after it (command injection).
-            self._fail("501 5.5.1 Nothing may follow STARTTLS")
-            self._buffer.clear()
-            return
-        self._say("220 2.0.0 Go ahead")
-        await self._drain()
-        if self._tls is None:
-            raise ConnectionError("no TLS context")
-        await self._writer.start_tls(self._tls)
-        self._greeted, self._mail, self._tls = False, _Transaction(), None
-
-    # --- data -------------------------------------------------------------------------------------------------------
-
-    async def _data(self) -> bool:
-        if not self._mail.recipients:
-            self._fail(
-                "503 5.5.1 No valid recipients"
-                if self._mail.sender is not None
-                else "503 5.5.1 Bad sequence of commands"
-            )
-            return True
-        self._say("354 End data with <CR><LF>.<CR><LF>")
-        await self._drain()
-        transaction, self._mail = self._mail, _Transaction()
-        head = b"" if transaction.sender is None else f"Return-Path: <{transaction.sender}>\r\n".encode()
-        with tempfile.SpooledTemporaryFile(max_size=self._settings.spool_threshold, dir=str(self._spool)) as body:
-            body.write(head)
-            whole = await self._receive(body)
-            if whole is None:
-                return False
-            if not whole:
-                replies = ["552 5.3.4 Message too big"] * len(transaction.recipients)
-            else:
-                replies = await self._hand_over(transaction, body)
-        for reply in replies if self._lmtp else [max(replies)]:
-            self._say(reply)
-        return True
-
-    async def _receive(self, body: tempfile.SpooledTemporaryFile[bytes]) -> bool | None:
-        """Data up to the final dot, unstuffed. False: too big and thrown away; None: the client went away."""
-        size = 0
-        # The CRLF before DATA's first line counts as the line end before a dot at the very start.
-        pending = b"\r\n"
-        first = True
-        while True:
-            if self._buffer:
-                pending += bytes(self._buffer)
-                self._buffer.clear()
-            end = pending.find(_END)
-            piece = pending[: end + 2] if end >= 0 else pending[: max(0, len(pending) - 4)]
-            if end < 0:
-                # A stuffed dot must not be cut apart from its line end.
-                piece = (
-                    piece[: len(piece) - 2]
-                    if piece.endswith((b"\r\n", b"\n."))
-                    else piece[: len(piece) - 1]
-                    if piece.endswith(b"\r")
-                    else piece
-                )
-            rest = pending[end + len(_END) :] if end >= 0 else pending[len(piece) :]
-            if piece:
-                clean = piece.replace(b"\r\n..", b"\r\n.")
-                if first:
-                    clean, first = clean[2:], False
-                size += len(clean)
-                if size <= self._settings.max_size:
-                    body.write(clean)
-            if end >= 0:
-                self._buffer[:0] = rest
-                return size <= self._settings.max_size
-            pending = rest
-            if not await self._fill():
-                return None
-
-    async def _hand_over(self, transaction: _Transaction, body: tempfile.SpooledTemporaryFile[bytes]) -> list[str]:
-        by_mailbox: dict[str, str] = {}
-        for mailbox in dict.fromkeys(mailbox for _, mailbox in transaction.recipients):
-            recipients = tuple(a for a, m in transaction.recipients if m == mailbox)
-            by_mailbox[mailbox] = await self._accept_one(transaction, body, mailbox, recipients)
-        return [by_mailbox[mailbox] for _, mailbox in transaction.recipients]
-
-    async def _accept_one(
-        self,
-        transaction: _Transaction,
-        body: tempfile.SpooledTemporaryFile[bytes],
-        mailbox: str,
-        recipients: tuple[str, ...],
-    ) -> str:
-        if body.tell() <= self._settings.spool_threshold:
-            body.seek(0)
-            raw = RawContent(body.read())
-        else:
-            body.rollover()
-            body.flush()
-            # The file has no name of its own; the descriptor's does while it is open.
-            raw = RawContent(path=Path(f"/proc/self/fd/{body.fileno()}"))
-        item = RawItem(
-            ChannelName.EMAIL, "email", "lmtp" if self._lmtp else "smtp", raw,
-            mailbox=mailbox, mail_from=transaction.sender, rcpt_to=recipients,
-        )  # fmt: skip
-        try:
-            await self._accept(item)
-        except TooLargeError:
-            return "552 5.3.4 Message too big"
-        except TransientError as error:
-            log.warning("message deferred", action="defer", reason=str(error))
-            return "451 4.3.0 Cannot store it now, try again later"
-        except Exception:
-            log.exception("message deferred", action="defer")
-            return "451 4.3.0 Cannot store it now, try again later"
-        return "250 2.6.0 Stored"
-
-    # --- wire -------------------------------------------------------------------------------------------------------
-
-    async def _line(self) -> bytes | None:
-        """The next command without its line end, or None at the end. Lines end in CRLF; a bare LF is taken too."""
-        while (end := self._buffer.find(b"\n")) < 0:
-            if len(self._buffer) > MAX_COMMAND:
-                self._say("500 5.5.2 Line too long")
-                return None
-            await self._drain()
-            if not await self._fill():
-                return None
-        line = bytes(self._buffer[:end]).rstrip(b"\r")
-        del self._buffer[: end + 1]
-        return line
-
-    async def _fill(self) -> bool:
-        async with asyncio.timeout(self._settings.idle_timeout):
-            data = await self._reader.read(_READ)
-        self._buffer += data
-        return bool(data)
-
-    def _say(self, line: str) -> None:
-        self._writer.write(line.encode() + b"\r\n")
+                self._fail("500 5.5.1 Unknown command")
 
     def _fail(self, line: str) -> None:
         self._errors += 1
-        self._say(line)
+        self._out.append(line)
 
-    async def _drain(self) -> None:
-        async with asyncio.timeout(self._settings.idle_timeout):
-            await self._writer.drain()
+    def _reset(self) -> None:
+        self._sender = None
+        self._recipients = []
+
+    def _hello(self, verb: str, rest: bytes) -> None:
+        if (verb == "LHLO") is not self._desk.lmtp:
+            # RFC 2033, section 4.1: an LMTP server must not take HELO or EHLO, nor an SMTP server LHLO.
+            self._fail("500 5.5.1 This is " + ("LMTP: say LHLO" if self._desk.lmtp else "SMTP: say EHLO"))
+            return
+        if not rest:
+            self._fail(f"501 5.5.4 Write {verb} and your name")
+            return
+        self._greeted = True
+        self._reset()
+        offers = ["okienko"]
+        if verb != "HELO":
+            offers += ["PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", f"SIZE {self._settings.max_size}"]
+            if self._desk.tls is not None and not self._secure:
+                offers.append("STARTTLS")
+        self._out += [f"250-{offer}" for offer in offers[:-1]]
+        self._out.append(f"250 {offers[-1]}")
+
+    def _mail(self, rest: bytes) -> None:
+        if not self._greeted or self._sender is not None:
+            self._fail(_SEQUENCE)
+            return
+        try:
+            sender = read_sender(rest)
+        except CommandError as error:
+            self._fail(str(error))
+            return
+        if sender.size > self._settings.max_size:
+            # Not a mistake of the client's: RFC 1870, section 6.1, asks before sending.
+            self._out.append(TOO_BIG)
+            return
+        self._sender = sender
+        self._out.append("250 2.1.0 OK")
+
+    def _rcpt(self, rest: bytes) -> None:
+        if self._sender is None:
+            self._fail(_SEQUENCE)
+            return
+        try:
+            address = read_recipient(rest)
+        except CommandError as error:
+            self._fail(str(error))
+            return
+        mailboxes = self._settings.mailboxes
+        mailbox = mailboxes.get(address.lower()) if mailboxes else "default"
+        if mailbox is None:
+            self._out.append("550 5.1.1 No such mailbox here")
+        elif len(self._recipients) >= self._settings.max_recipients:
+            self._out.append("452 4.5.3 Too many recipients")
+        else:
+            self._recipients.append((address, mailbox))
+            self._out.append("250 2.1.5 OK")
+
+    def _data(self, rest: bytes) -> None:
+        if rest:
+            self._fail("501 5.5.4 DATA takes nothing")
+        elif self._sender is None:
+            self._fail(_SEQUENCE)
+        elif not self._recipients:
+            self._fail("503 5.5.1 No valid recipients")
+        else:
+            s = self._settings
+            self._sink = DataSink(
+                self._sender.address, limit=s.max_size, threshold=s.spool_threshold, spool=self._desk.spool
+            )
+            self._out.append("354 End data with <CR><LF>.<CR><LF>")
+
+    # --- STARTTLS (RFC 3207) ----------------------------------------------------------------------------------------
+
+    def _starttls(self) -> None:
+        if self._transport is None or self._desk.tls is None:
+            return
+        self._transport.pause_reading()
+        # What was sent before the handshake must not be read as if it had come under its protection.
+        self._buffer.clear()
+        self._out.append("220 2.0.0 Go ahead")
+        self._flush()
+        self._busy = True
+        self._spawn(self._handshake(self._transport, self._desk.tls))
+
+    async def _handshake(self, transport: asyncio.Transport, context: ssl.SSLContext) -> None:
+        try:
+            secured = await self._loop.start_tls(transport, self, context, server_side=True, ssl_handshake_timeout=30)
+        except (OSError, ssl.SSLError) as error:
+            log.info("TLS handshake failed", action="starttls", problem=type(error).__name__)
+            transport.abort()
+            self.connection_lost(None)
+            return
+        if secured is None:
+            transport.abort()
+            return
+        self._transport = secured
+        self._secure, self._greeted, self._busy = True, False, False
+        self._reset()
+        self._last = self._loop.time()
+        self._pump()
+
+    # --- storing ----------------------------------------------------------------------------------------------------
+
+    def _store(self, sink: DataSink) -> None:
+        self._busy = True
+        self._spawn(self._transaction(sink, self._sender.address if self._sender else "", self._recipients))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._desk.tasks.add(task)
+        task.add_done_callback(self._desk.tasks.discard)
+
+    async def _transaction(self, sink: DataSink, sender: str, recipients: list[tuple[str, str]]) -> None:
+        replies = [LATER] * len(recipients)
+        try:
+            replies = await store(
+                self._desk.accept,
+                sink,
+                sender,
+                recipients,
+                source="lmtp" if self._desk.lmtp else "smtp",
+                limit=self._settings.accept_timeout,
+            )
+        except OSError as error:
+            log.exception("message deferred", action="defer", problem=f"spool: {error.strerror}")
+        finally:
+            sink.discard()
+            self._answer(replies)
+
+    def _answer(self, replies: list[str]) -> None:
+        self._sink = None
+        self._reset()
+        self._busy = False
+        self._last = self._loop.time()
+        # RFC 2033, section 4.2: one answer for each accepted recipient. SMTP has one answer for all; when one desk could
+        # not store it the client has to come again, and the others know the message when they see it.
+        self._out += replies if self._desk.lmtp else [LATER if LATER in replies else max(replies)]
+        if self._stopping:
+            self._hang_up("421 4.3.2 Service stops, try again later")
+        else:
+            self._pump()
