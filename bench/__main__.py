@@ -27,7 +27,7 @@ from okienko.plugins.ports import RawItem
 from okienko.plugins.raw import RawContent
 from okienko.schemas import ChannelName
 
-BODY = "Dzień dobry,\r\nnie mogę wysłać zgłoszenia celnego, system pokazuje błąd numer {n}.\r\nProszę o pomoc.\r\n" * 5
+BODY = "Dzień dobry, {tag},\r\nnie mogę wysłać zgłoszenia celnego, system pokazuje błąd numer {n}.\r\nProszę o pomoc.\r\n" * 5
 
 
 def ordinary_mail(n: int, tag: str) -> bytes:
@@ -36,7 +36,7 @@ def ordinary_mail(n: int, tag: str) -> bytes:
         f"From: Nadawca Zmyślony <nadawca{n}@poczta.example>\r\nTo: helpdesk@okienko.invalid\r\n"
         f"Subject: =?utf-8?q?NOWE_b=C5=82=C4=85d_{n}?=\r\nMessage-ID: <{tag}.{n}@poczta.example>\r\n"
         f"Date: Mon, 23 Nov 2026 10:00:00 +0100\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
-        f"Content-Transfer-Encoding: 8bit\r\n\r\n{BODY.format(n=n)}"
+        f"Content-Transfer-Encoding: 8bit\r\n\r\n{BODY.format(n=n, tag=tag)}"
     ).encode()
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import binascii
 import os
 import re
 import smtplib
 import ssl
-from email.errors import HeaderParseError
-from email.headerregistry import Address as HeaderAddress
-from email.message import EmailMessage
-from email.policy import SMTP, SMTPUTF8
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -21,33 +19,71 @@ from okienko.schemas import OutboundMessage
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _ADDRESS = re.compile(r'([^\x00-\x20\x7f@<>()\[\]",:;\\]+)@([^\x00-\x20\x7f@<>()",;\\]+)')
+_ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*(?<!\?=)")
+_WORD_OCTETS = 39
+"""Octets in one encoded word: with the field's name it stays within 76 characters (RFC 2047, section 2)."""
 _NOT_IN_IDS = re.compile(r"[^\x21-\x7e]+|[<>]+")
 
 
 def build(message: OutboundMessage, settings: EmailSettings) -> bytes:
-    """The mail's bytes. Raises PermanentError when the recipient's address cannot stand in a header field."""
-    mail = EmailMessage(policy=SMTP if message.to.address.isascii() else SMTPUTF8)
-    found = _ADDRESS.fullmatch(message.to.address)
-    if found is None:
+    """The mail's bytes. Raises PermanentError when the recipient's address cannot stand in a header field.
+
+    Written field by field: EmailMessage takes 4 ms for a mail, which was more than all the rest of its case's way.
+    """
+    if _ADDRESS.fullmatch(message.to.address) is None or not message.to.address.isprintable():
         raise PermanentError("the recipient's address is not one that mail can be sent to")
-    try:
-        mail["From"] = HeaderAddress(_one_line(settings.display_name), addr_spec=settings.address)
-        # Not by addr_spec: that takes ASCII only.
-        mail["To"] = HeaderAddress(_one_line(message.to.name), username=found[1], domain=found[2])
-    except (ValueError, IndexError, UnicodeError, HeaderParseError):
-        raise PermanentError("the recipient's address is not one that mail can be sent to") from None
-    mail["Subject"] = _one_line(message.subject)
-    mail["Date"] = message.created_at
-    mail["Message-ID"] = _msg_id(message.message_id)
+    fields = [
+        ("From", _mailbox(settings.display_name, settings.address)),
+        ("To", _mailbox(message.to.name, message.to.address)),
+        ("Subject", _text("Subject", message.subject)),
+        ("Date", format_datetime(message.created_at)),
+        ("Message-ID", _msg_id(message.message_id)),
+    ]
     if message.in_reply_to:
-        mail["In-Reply-To"] = _msg_id(message.in_reply_to)
+        fields.append(("In-Reply-To", _msg_id(message.in_reply_to)))
     if message.references:
-        mail["References"] = " ".join(_msg_id(reference) for reference in message.references)
-    # RFC 3834, section 5, and its counterpart at Microsoft's: no machine is to answer this.
-    mail["Auto-Submitted"] = "auto-replied"
-    mail["X-Auto-Response-Suppress"] = "All"
-    mail.set_content(message.text.encode("utf-8", "replace").decode(), cte="quoted-printable")
-    return mail.as_bytes()
+        fields.append(("References", "\r\n ".join(map(_msg_id, message.references))))
+    fields += [
+        # RFC 3834, section 5, and its counterpart at Microsoft's: no machine is to answer this.
+        ("Auto-Submitted", "auto-replied"),
+        ("X-Auto-Response-Suppress", "All"),
+        ("MIME-Version", "1.0"),
+        ("Content-Type", 'text/plain; charset="utf-8"'),
+        ("Content-Transfer-Encoding", "quoted-printable"),
+    ]
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields)
+    text = f"{message.text.rstrip()}\n".replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "replace")
+    body = binascii.b2a_qp(text, istext=True).replace(b"\n", b"\r\n")
+    return f"{head}\r\n".encode() + body
+
+
+def _text(field: str, text: str) -> str:
+    """Unstructured text of a field, in encoded words where it must (RFC 2047), folded."""
+    text = _one_line(text)
+    if text.isascii() and len(field) + len(text) < 74 and "=?" not in text:
+        return text
+    return Header(text, "utf-8", header_name=field, maxlinelen=76).encode(linesep="\r\n")
+
+
+def _mailbox(name: str, address: str) -> str:
+    """A name-addr of RFC 5322, section 3.4."""
+    name = _one_line(name)
+    if not name:
+        return address
+    if _ATOMS.fullmatch(name):
+        return f"{name}\r\n <{address}>" if len(name) + len(address) > 68 else f"{name} <{address}>"
+    return f"{_encoded_words(name)}\r\n <{address}>"
+
+
+def _encoded_words(text: str) -> str:
+    """RFC 2047 words in base64, none longer than a line takes, none splitting a character."""
+    pieces: list[bytearray] = [bytearray()]
+    for character in text:
+        octets = character.encode()
+        if len(pieces[-1]) + len(octets) > _WORD_OCTETS:
+            pieces.append(bytearray())
+        pieces[-1] += octets
+    return "\r\n ".join(f"=?utf-8?B?{binascii.b2a_base64(piece, newline=False).decode()}?=" for piece in pieces)
 
 
 def _one_line(text: str) -> str:
