@@ -62,7 +62,7 @@ def _text(field: str, text: str) -> str:
     text = _one_line(text)
     if text.isascii() and len(field) + len(text) < 74 and "=?" not in text:
         return text
-    return Header(text, "utf-8", header_name=field, maxlinelen=76).encode(linesep="\r\n")
+    return _encoded_words(text)
 
 
 def _mailbox(name: str, address: str) -> str:
