@@ -27,7 +27,10 @@ from okienko.plugins.ports import RawItem
 from okienko.plugins.raw import RawContent
 from okienko.schemas import ChannelName
 
-BODY = "Dzień dobry, {tag},\r\nnie mogę wysłać zgłoszenia celnego, system pokazuje błąd numer {n}.\r\nProszę o pomoc.\r\n" * 5
+BODY = (
+    "Dzień dobry, {tag},\r\nnie mogę wysłać zgłoszenia celnego, system pokazuje błąd numer {n}.\r\nProszę o pomoc.\r\n"
+    * 5
+)
 
 
 def ordinary_mail(n: int, tag: str) -> bytes:

@@ -1,28 +1,59 @@
-"""What "identical" means (procedure.md), and the folding by which near misses are recognised."""
+"""What "identical" means (rules A1, A2, B1, B2), and the folding by which near misses are recognised."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
-_SPACE = re.compile(r"\s+")
-_NOT_WORD = re.compile(r"[^a-z0-9@]+")
-_NO_DECOMPOSITION = str.maketrans({"ł": "l", "Ł": "L", "đ": "d", "ø": "o"})
+_MARKS = re.compile(r"[\u0300-\u036f]+")
+_PLAIN = bytes(b if chr(b).isalnum() and b < 128 else 32 for b in range(256))
+_NO_DECOMPOSITION = (("ł", "l"), ("đ", "d"), ("ø", "o"))
 
 
 def normal(text: str) -> str:
-    """Without the differences that transport and copying make: NFC, every run of white space (NBSP too) one space, trimmed.
+    """Without what transport and copying change: NFC, each run of white space (NBSP too) one space, outer space gone.
 
     Letter case, diacritics, prefixes, extra words and other dashes stay: they are differences.
     """
-    if text.isascii():
-        return " ".join(text.split())
-    return _SPACE.sub(" ", unicodedata.normalize("NFC", text)).strip()
+    return " ".join((text if text.isascii() else unicodedata.normalize("NFC", text)).split())
 
 
 def folded(text: str) -> str:
-    """For recognising, never for deciding: lower case, no diacritics, words separated by one space."""
-    text = text.casefold()
-    if not text.isascii():
-        text = unicodedata.normalize("NFD", text.translate(_NO_DECOMPOSITION)).encode("ascii", "ignore").decode()
-    return _NOT_WORD.sub(" ", text).strip()
+    """For recognising, never for deciding: lower case, no diacritics, words of ASCII letters and digits, single spaces."""
+    if text.isascii():
+        text = text.lower()
+    else:
+        # Compatibility forms first: some decompose into capitals.
+        text = unicodedata.normalize("NFKD", text).casefold()
+        for letter, plain in _NO_DECOMPOSITION:
+            text = text.replace(letter, plain)
+        text = _MARKS.sub("", text)
+    return " ".join(text.encode("ascii", "replace").translate(_PLAIN).decode("ascii").split())
+
+
+def identical(text: str, required: str) -> bool:
+    """Rules A1 and B1: whether `text` is `required` under the reading above."""
+    return normal(text) == normal(required)
+
+
+def phrase_pattern(phrase: str) -> re.Pattern[str]:
+    """Finds `phrase` in NFC text under the same reading, spread over lines if need be, as whole words."""
+    return re.compile(r"(?<!\w)" + r"\s+".join(map(re.escape, normal(phrase).split(" "))) + r"(?!\w)")
+
+
+def after_folded(text: str, phrase: str) -> str | None:
+    """What stands in `text` after the folded `phrase`, as written; None when the phrase is not there.
+
+    Slow, for near misses only: folding moves positions, so each letter is folded with its place remembered.
+    """
+    letters: list[str] = [" "]
+    places: list[int] = [0]
+    for place, letter in enumerate(text):
+        for plain in folded(letter) or " ":
+            if plain != " " or letters[-1] != " ":
+                letters.append(plain)
+                places.append(place)
+    start = f"{''.join(letters)} ".find(f" {phrase} ")
+    if start < 0:
+        return None
+    return text[places[start + len(phrase)] + 1 :]

@@ -1,4 +1,4 @@
-"""The schema of a procedure pack's file."""
+"""The schema of a procedure pack's file. See docs/procedure-pack.md."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import tomllib
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from okienko.plugins.errors import MisconfiguredError
-from okienko.schemas import Procedure
+from okienko.plugins.procedure.identical import folded
+from okienko.schemas import NotificationKind, Procedure
 from okienko.schemas.base import Model
 
 
@@ -22,88 +23,148 @@ def _pattern(text: str) -> str:
     return text
 
 
+def _is_folded(text: str) -> str:
+    if not text or folded(text) != text:
+        raise ValueError(f"write it folded (lower case, no diacritics, single spaces): {folded(text)!r}")
+    return text
+
+
+def _has_words(text: str) -> str:
+    if not folded(text):
+        raise ValueError("it must have at least one word")
+    return text
+
+
 Pattern = Annotated[str, AfterValidator(_pattern)]
+Keyword = Annotated[str, AfterValidator(_is_folded)]
+Words = Annotated[str, AfterValidator(_has_words)]
 
 
 class Desk(Model):
     """Who we are to people."""
 
-    name: str = Field(description="Name of the desk, as signed under mails")
-    address: str = Field(description="The mailbox that people write to")
-    phone: str = Field(description="The phone number, as people dial it")
-    portal: str = Field(description="Address of the portal")
-    recovery_link: str = Field(description="Where one signs an application with podpis zaufany")
-    hours_registered: int = Field(default=24, ge=1, description="Rule T5: hours until the three mails have come")
+    name: Words = Field(description="Name of the desk, as signed under mails")
+    address: str = Field(pattern=r"^[^@\s]+@[^@\s]+$", description="The mailbox that people write to")
+    phone: Words = Field(description="The phone number, as people dial it (C2)")
+    portal: str = Field(pattern=r"^https?://", description="Address of the portal (C1)")
+    signing_link: str = Field(pattern=r"^https?://", description="Where one signs an application (B4)")
+
+
+class Deadlines(Model):
+    """Time promises that mails speak of."""
+
+    recovery_hours: int = Field(ge=1, description="Rule T5: hours until the three mails have come")
+    complaint_days: int = Field(ge=1, description="Rules S3, T4: days in which a complaint can be made")
+    complex_working_days: int = Field(ge=1, description="Rule T2: working days at most for a complex ticket")
 
 
 class Number(Model):
     """How case numbers look."""
 
     prefix: str = Field(pattern=r"^[A-Z]{1,8}$")
-    digits: int = Field(ge=4, le=18)
+    digits: int = Field(ge=4, le=18, description="Shorter numbers are filled with zeros to this many digits")
+    words: list[Keyword] = Field(default_factory=list, description="Words that may stand between prefix and digits")
+
+
+class Meaning(Model):
+    """What a message means, told from its folded text (subject and body)."""
+
+    keywords: list[Keyword] = Field(min_length=1, description="Quick test: one of these must be in the text at all")
+    all_of: list[Pattern] = Field(default_factory=list, description="Patterns, every one of which must be found")
+    none_of: list[Pattern] = Field(default_factory=list, description="Patterns, none of which may be found")
+
+
+class ServiceRequest(Meaning):
+    """One of rule S2's requests."""
+
+    procedure: Procedure
 
 
 class Recovery(Model):
-    """Procedures A, B and C."""
+    """Procedures A and B."""
 
-    subject: str = Field(description="Rules A1, B1: the subject, identical")
-    phrase_password: str = Field(description="Rule A2")
-    phrase_password_and_email: str = Field(description="Rule B2")
-    near_ratio: float = Field(
-        default=0.85, gt=0, le=1, description="How alike a folded subject must be to count as a miss of it"
-    )
+    subject: Words = Field(description="Rules A1, B1: the subject, identical")
+    phrase_password: Words = Field(description="Rule A2: the sentence before the name")
+    phrase_password_and_email: Words = Field(description="Rule B2: the sentence before the name")
+    near_ratio: float = Field(default=0.85, gt=0, le=1, description="How alike a folded subject is to be a miss of it")
     speaks_of_email: Pattern = Field(description="Folded text that speaks of a change of address (procedure B)")
-    self_service: list[Pattern] = Field(description="Folded patterns, all of which say that procedure C is meant")
-    self_service_not: list[Pattern] = Field(default_factory=list, description="Folded patterns that say it is not")
-    application_types: list[str] = Field(description="File suffixes that an application (B3) may have")
+    no_application: list[Pattern] = Field(description="Attachments that can be no application (B3): their folded names")
+    no_application_types: list[str] = Field(description="The same by media type: beginnings such as image/")
 
 
-class ServiceRequest(Model):
-    """One of rule S2's requests, recognised when every pattern is found in the folded text."""
+class Names(Model):
+    """Words around names and years (A2, A3, B2), folded."""
 
-    procedure: Procedure
-    all_of: list[Pattern]
-    none_of: list[Pattern] = Field(default_factory=list)
+    given_labels: list[Keyword] = Field(min_length=1)
+    family_labels: list[Keyword] = Field(min_length=1)
+    skip: list[Keyword] = Field(description="Words that are no names: they may stand before one and they end one")
+    particles: list[Keyword] = Field(default_factory=list, description="Small words inside family names")
+    born: list[Pattern] = Field(
+        min_length=1, description="Patterns of whole folded words that announce a year of birth"
+    )
+    closing: list[Words] = Field(description="As written, any case: here the signature begins")
 
 
 class RuleText(Model):
     """A rule in the words of those who must meet it."""
 
-    pl: str
-    en: str
+    pl: Words
+    en: Words
+
+
+REQUIRED_RULES = ("C3", *(f"A{n}" for n in range(1, 6)), *(f"B{n}" for n in range(1, 8)), "C", "D", "S1", "S2", "S3")
+"""Ids that the engine decides or that mails speak of."""
 
 
 class PackFile(Model):
     """A whole pack."""
 
-    name: str
+    name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$")
+    new_word: Words = Field(description="Rule C3: the whole word that a new ticket's subject has")
+    reply_prefixes: list[Keyword] = Field(description="Prefixes that mail programs put before a subject")
     desk: Desk
+    deadlines: Deadlines
     number: Number
-    new_word: str = Field(description="Rule C3: the whole word that a new ticket's subject has")
     recovery: Recovery
-    complaint: list[Pattern] = Field(description="Folded patterns, any of which makes a complaint (S3)")
-    service_requests: list[ServiceRequest]
+    self_service: Meaning = Field(description="Rule C")
+    complaint: Meaning = Field(description="Rule S3")
+    service_requests: list[ServiceRequest] = Field(description="Rule S2; the first that fits is taken")
+    names: Names
+    templates: dict[NotificationKind, str] = Field(description="File of each message, in the templates' folder")
     rules: dict[str, RuleText]
 
-
-REQUIRED_RULES = ("C3", "A1", "A2", "A3", "A4", "A5", "B1", "B2", "B3", "B4", "B5", "B6", "B7", "C", "S2", "S3")
+    @model_validator(mode="after")
+    def _complete(self) -> PackFile:
+        for part, have, needed in (
+            ("rules", set(self.rules), REQUIRED_RULES),
+            ("templates", {kind.value for kind in self.templates}, tuple(kind.value for kind in NotificationKind)),
+        ):
+            if missing := [name for name in needed if name not in have]:
+                raise ValueError(f"{part}: {', '.join(missing)} missing; add {part}.{missing[0]}")
+        if unknown := sorted(set(self.rules) - set(REQUIRED_RULES)):
+            raise ValueError(f"rules: {', '.join(unknown)} unknown; known are {', '.join(REQUIRED_RULES)}")
+        return self
 
 
 def read_pack(path: Path) -> PackFile:
-    """Read and check a pack's TOML file. Raises MisconfiguredError naming the file, the field and what is wrong."""
+    """Read and check a pack's TOML file. Raises MisconfiguredError naming file, line or field, and the cure."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise MisconfiguredError(f"the procedure pack {path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise MisconfiguredError(
+            f"the procedure pack {path} is not UTF-8 text (octet {error.start}): save it as UTF-8"
+        ) from None
+    except tomllib.TOMLDecodeError as error:
         raise MisconfiguredError(f"the procedure pack {path} is not valid TOML: {error}") from None
     try:
-        pack = PackFile.model_validate(data)
+        return PackFile.model_validate(data)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))
-        raise MisconfiguredError(f"the procedure pack {path} is wrong: {problems}") from None
-    if missing := [rule for rule in REQUIRED_RULES if rule not in pack.rules]:
-        raise MisconfiguredError(
-            f"the procedure pack {path} lacks texts of the rules {', '.join(missing)}: add [rules.{missing[0]}]"
+        problems = "; ".join(
+            f"{'.'.join(map(str, e['loc']))}: {e['msg']}".removeprefix(": ")
+            for e in error.errors(include_url=False, include_input=False)
         )
-    return pack
+        raise MisconfiguredError(
+            f"the procedure pack {path} is wrong: {problems}. Every field is in docs/procedure-pack.md"
+        ) from None

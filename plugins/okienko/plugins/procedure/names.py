@@ -3,61 +3,158 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
+from okienko.plugins.procedure.identical import folded
+from okienko.plugins.procedure.model import Names
 from okienko.schemas import Person
 
-_UPPER = "A-ZĄĆĘŁŃÓŚŹŻÀ-ÖØ-ÞŠŽČĎĚŇŘŤŮŐŰ"
-_WORD = rf"[{_UPPER}][\w'’.]*(?:[-–][{_UPPER}]?[\w'’]+)*"
-_NAME = re.compile(rf"(?:{_WORD})(?:[ \n]+{_WORD}){{1,3}}")
-_SINGLE = re.compile(rf"{_WORD}")
-_YEAR = re.compile(r"(?<![\d.,/-])(1[89]\d\d|20\d\d)(?!\d)")
-_DATE = re.compile(
-    r"(?<!\d)(?:\d{1,2}[./-]\d{1,2}[./-](1[89]\d\d|20\d\d)|(1[89]\d\d|20\d\d)[./-]\d{1,2}[./-]\d{1,2})(?!\d)"
+_TOKEN = re.compile(
+    r"(?P<mail>[\w.+-]+@[\w.-]+)|(?P<number>\d[\d.,/-]*)|(?P<word>[^\W\d_][\w'’]*(?:[-‐‑–][^\W\d_][\w'’]*)*)"
+    r"|(?P<line>\n)|(?P<mark>[^\w\s])"
 )
-_LABEL = re.compile(
-    r"^[\s,;:.–-]*(?:(?:pan[ai]?|pani|imi[ęe] i nazwisko|imi[ęe],? nazwisko|imienia i nazwiska|dane|osoby)\b[\s:;,.-]*)+",
-    re.IGNORECASE,
+_YEAR = re.compile(
+    r"(?<!\d)(?:(?:0?[1-9]|[12]\d|3[01])[./-](?:0?[1-9]|1[0-2])[./-](\d{4})|(\d{4})[./-]\d{1,2}[./-]\d{1,2}|"
+    r"(?<![./-])(\d{4})(?![/-]\d))(?!\d)"
 )
-_GIVEN = re.compile(rf"imi[ęe](?: \(imiona\)|na)?\s*[:=–-]\s*({_WORD}(?:[ ]{_WORD})?)", re.IGNORECASE)
-_FAMILY = re.compile(rf"nazwisko\s*[:=–-]\s*({_WORD}(?:[ ]{_WORD})?)", re.IGNORECASE)
-_STOP = re.compile(
-    r"\b(?:rok|roku|rocznik|ur|urodz\w*|data|dnia|z dnia|pesel|login|e-?mail|adres|pozdrawiam|z poważaniem|dziękuję|tel|nr)\b",
-    re.IGNORECASE,
-)
-LOOK_AHEAD = 600
+_LOOK_AHEAD = 600
 """Characters after the phrase in which name and year are looked for."""
+_LABEL_REACH = 30
+"""Characters before a year in which a word of birth makes it a year of birth."""
+_EARLIEST = 1900
+_MOST_WORDS = 4
 
 
-def person_after(text: str, this_year: int) -> Person:
-    """Who is named in `text`, which follows the phrase. What is not found is None; a year must make sense for a person."""
-    text = text[:LOOK_AHEAD].replace("\u00a0", " ")
-    given, family = _labelled(text)
-    if given is None or family is None:
-        given, family = _free(text)
-    return Person(given_name=given, family_name=family, birth_year=_year(text, this_year))
+@dataclass(frozen=True, slots=True)
+class _Token:
+    kind: str
+    text: str
+    plain: str
 
 
-def _labelled(text: str) -> tuple[str | None, str | None]:
-    given, family = _GIVEN.search(text), _FAMILY.search(text)
-    if given and family:
-        return given[1].strip(" .,"), family[1].strip(" .,")
-    return None, None
+class NameReader:
+    """Reads names with a pack's words. What is not found is None; names are kept as written, genitive and all."""
 
+    def __init__(self, words: Names) -> None:
+        self._given = frozenset(words.given_labels)
+        self._family = frozenset(words.family_labels)
+        self._skip = frozenset(words.skip)
+        self._particles = frozenset(words.particles)
+        self._born = re.compile(rf"\b(?:{'|'.join(words.born)})\b")
+        self._closing = re.compile(
+            r"^[ \t]*(?:--|—)[ \t]*$|\b(?:" + "|".join(map(re.escape, words.closing)) + ")",
+            re.IGNORECASE | re.MULTILINE,
+        )
 
-def _free(text: str) -> tuple[str | None, str | None]:
-    text = _LABEL.sub("", text)
-    stop = _STOP.search(text)
-    head = re.split(r"[,;:(\d]|\n[ \t]*\n", text[: stop.start()] if stop else text, maxsplit=1)[0]
-    found = _NAME.match(head.strip())
-    if not found:
-        return None, None
-    words = [word.strip(".,") for word in found[0].split()]
-    return " ".join(words[:-1]), words[-1]
+    def person_after(self, text: str, this_year: int) -> Person:
+        """Who is named in `text`, which follows the phrase. A year must be one in which a living person is born."""
+        text = text[:_LOOK_AHEAD].replace("\u00a0", " ").replace("\u200b", "")
+        closing = self._closing.search(text)
+        body = text[: closing.start()] if closing else text
+        tokens = [self._token(match) for match in _TOKEN.finditer(body)]
+        given, family = self._labelled(tokens)
+        if given is None or family is None:
+            given, family = self._free(tokens)
+            if given and family and self._family_first(tokens):
+                given, family = family, given
+        return Person(given_name=given, family_name=family, birth_year=self._year(text, len(body), this_year))
 
+    def _token(self, match: re.Match[str]) -> _Token:
+        kind = match.lastgroup or "mark"
+        return _Token(kind, match[0], folded(match[0]) if kind == "word" else "")
 
-def _year(text: str, this_year: int) -> int | None:
-    for match in (*_DATE.finditer(text), *_YEAR.finditer(text)):
-        year = int(next(group for group in match.groups() if group))
-        if 1900 <= year <= this_year:
-            return year
-    return None
+    def _stops(self, token: _Token) -> bool:
+        return token.plain in self._skip or token.plain in self._family or bool(self._born.match(token.plain))
+
+    def _labelled(self, tokens: list[_Token]) -> tuple[str | None, str | None]:
+        """`Imię: Jan` and `Nazwisko: Kowalski`, in any order."""
+        found: dict[str, str] = {}
+        for index, token in enumerate(tokens[:-2]):
+            label = "given" if token.plain in self._given else "family" if token.plain in self._family else None
+            if label is None or label in found or tokens[index + 1].text not in (":", "-", "=", "–"):
+                continue
+            if label == "family" and any(t.plain in self._given for t in tokens[max(0, index - 2) : index]):
+                # "imię i nazwisko:" is one label for both.
+                return None, None
+            words = []
+            for value in tokens[index + 2 :]:
+                if value.kind != "word" or self._stops(value) or value.plain in self._given:
+                    break
+                words.append(value.text)
+            if words:
+                found[label] = " ".join(words[:_MOST_WORDS])
+        return found.get("given"), found.get("family")
+
+    def _family_first(self, tokens: list[_Token]) -> bool:
+        """Whether one label asks for both, the family name first: `nazwisko i imię:`."""
+        plain = [token.plain or token.text for token in tokens if token.kind != "line"][:8]
+        return any(
+            word in self._family and any(p in self._given for p in plain[at + 1 : at + 3]) and ":" in plain[at:]
+            for at, word in enumerate(plain)
+        )
+
+    def _free(self, tokens: list[_Token]) -> tuple[str | None, str | None]:
+        words = self._run(tokens, capitals=True) or self._run(tokens, capitals=False)
+        if not words or len(words[0]) < 2:
+            return None, None
+        if len(words) == 1:
+            return words[0], None
+        cut = len(words) - 1
+        while cut > 1 and folded(words[cut - 1]) in self._particles:
+            cut -= 1
+        return " ".join(words[:cut]), " ".join(words[cut:])
+
+    def _run(self, tokens: list[_Token], *, capitals: bool) -> list[str]:
+        """The first run of name words. In lower case it counts only when a year follows, lest any two words were a name."""
+        words: list[str] = []
+        for index, token in enumerate(tokens):
+            if token.kind == "word":
+                if self._stops(token) or token.plain in self._given:
+                    if words:
+                        break
+                elif token.text[0].isupper() or not capitals or (words and token.plain in self._particles):
+                    words.append(token.text)
+                    if len(words) == _MOST_WORDS:
+                        break
+                else:
+                    # An ordinary word: the name has ended, or there is none here.
+                    break
+            elif token.kind == "line":
+                if len(words) >= 2 and not self._wrapped(tokens[index + 1 :]):
+                    break
+            elif (
+                words
+                and not (len(words) == 1 and token.text == ",")
+                and not (token.text == "." and len(words[-1]) == 1)
+            ):
+                break
+        if not capitals and (len(words) not in (2, 3) or not self._year_follows(tokens, words[-1])):
+            return []
+        return words
+
+    def _wrapped(self, tokens: list[_Token]) -> bool:
+        """Whether the family name stands alone at the head of a line that a mail program broke."""
+        if len(tokens) < 2 or tokens[0].kind != "word" or self._stops(tokens[0]) or not tokens[0].text[0].isupper():
+            return False
+        after = tokens[1]
+        return after.text == "," or after.kind == "number" or bool(self._born.match(after.plain))
+
+    def _year_follows(self, tokens: list[_Token], last: str) -> bool:
+        at = next(index for index, token in enumerate(tokens) if token.text == last)
+        rest = [t for t in tokens[at + 1 :] if t.kind not in ("mark", "line") and not self._stops(t)]
+        return bool(rest) and rest[0].kind == "number"
+
+    def _year(self, text: str, body_end: int, this_year: int) -> int | None:
+        years = [
+            (match.start(), year)
+            for match in _YEAR.finditer(text)
+            if _EARLIEST <= (year := int(next(filter(None, match.groups())))) <= this_year
+        ]
+        previous = 0
+        for start, year in years:
+            before = folded(text[max(previous, start - _LABEL_REACH) : start])
+            if self._born.search(before):
+                return year
+            previous = start + 4
+        # A year that nothing calls a year of birth counts above the signature only.
+        return next((year for start, year in years if start < body_end), None)

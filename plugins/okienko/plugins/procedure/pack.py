@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from okienko.plugins.ports import Classification, Evidence, NotificationContext, RenderedText
-from okienko.plugins.procedure.identical import folded, normal
-from okienko.plugins.procedure.model import PackFile
-from okienko.plugins.procedure.names import person_after
+from okienko.plugins.procedure.identical import after_folded, folded, normal, phrase_pattern
+from okienko.plugins.procedure.meaning import MeaningTest
+from okienko.plugins.procedure.model import Number, PackFile
+from okienko.plugins.procedure.names import NameReader
 from okienko.plugins.procedure.quoting import unquoted
 from okienko.plugins.procedure.render import Templates
 from okienko.plugins.procedure.rules import Reading, Rules
 from okienko.schemas import CaseKind, Decision, InboundMessage, NotificationKind, Person, Procedure
 
-_REPLY = re.compile(r"^(?:(?:re|fwd?|odp|pd|aw|wg|sv)(?: \d+)? )+")
-_NUMBER = r"(?<![a-z0-9]){prefix}[\s:#\u00a0-]*(?:nr\.?\s*)?(\d{{4,{most}}})(?!\d)"
-_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+A, B = Procedure.EMERGENCY_PASSWORD, Procedure.EMERGENCY_PASSWORD_AND_EMAIL
+_EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
+_READ = 100_000
+"""Characters of a body that are read: nobody writes a request below them, and a machine's dump must cost little."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryClassification(Classification):
+    """A recovery request with what was read on the way."""
+
+    explicit: bool = True
+    """The subject is identical or a phrase is there, so that it is a request of its own and no reply."""
+    reading: Reading | None = None
 
 
 class DeclaredPack:
@@ -27,112 +40,87 @@ class DeclaredPack:
 
     def __init__(self, pack: PackFile, templates: Path, now: Callable[[], datetime]) -> None:
         self.name = pack.name
-        self._pack = pack
         self._now = now
         self._rules = Rules(pack)
         self._templates = Templates(templates, pack)
+        self._names = NameReader(pack.names)
         r = pack.recovery
+        self._near_ratio = r.near_ratio
         self._subject = normal(r.subject)
         self._subject_folded = folded(r.subject)
-        self._subject_words = set(self._subject_folded.split())
-        self._phrases = [
-            (
-                Procedure.EMERGENCY_PASSWORD_AND_EMAIL,
-                normal(r.phrase_password_and_email),
-                folded(r.phrase_password_and_email),
-            ),
-            (Procedure.EMERGENCY_PASSWORD, normal(r.phrase_password), folded(r.phrase_password)),
-        ]
+        self._subject_words = frozenset(self._subject_folded.split())
+        phrases = [(A, r.phrase_password), (B, r.phrase_password_and_email)]
+        # The longer first: a pack's shorter phrase may be the beginning of its longer one.
+        self._phrases = {
+            procedure: (phrase_pattern(phrase), folded(phrase))
+            for procedure, phrase in sorted(phrases, key=lambda p: -len(p[1]))
+        }
         self._speaks_of_email = re.compile(r.speaks_of_email)
-        self._self_service = [re.compile(p) for p in r.self_service]
-        self._self_service_not = [re.compile(p) for p in r.self_service_not]
-        self._complaint = [re.compile(p) for p in pack.complaint]
-        self._requests = [
-            (s.procedure, [re.compile(p) for p in s.all_of], [re.compile(p) for p in s.none_of])
-            for s in pack.service_requests
-        ]
-        self._new_word = re.compile(rf"(?<!\w){re.escape(pack.new_word)}(?!\w)", re.IGNORECASE)
-        self._numbers = re.compile(
-            _NUMBER.format(prefix=pack.number.prefix.lower(), most=pack.number.digits + 4), re.IGNORECASE
-        )
-
-    # --- what it is -------------------------------------------------------------------------------------------------
+        self._self_service = MeaningTest(pack.self_service)
+        self._complaint = MeaningTest(pack.complaint)
+        self._requests = [(s.procedure, MeaningTest(s)) for s in pack.service_requests]
+        self._replies = re.compile(rf"(?:(?:{'|'.join(map(re.escape, pack.reply_prefixes))})(?: \d+)? )+")
+        self._number = pack.number
+        self._numbers = _number_pattern(pack.number)
 
     def classify(self, message: InboundMessage) -> Classification:
-        """See ProcedurePack."""
-        body = unquoted(message.text)
-        subject = folded(message.subject)
-        text = folded(body)
-        exact = normal(message.subject) == self._subject
-        phrase = next((p for p, _, needle in self._phrases if needle in text), None)
+        """See ProcedurePack. Order: C, A and B, S3, S2, follow-up, S1."""
+        body = unquoted(message.text[:_READ])
+        subject, text = folded(message.subject), folded(body)
         both = f"{subject} {text}"
-        if not exact and phrase is None and self._means_self_service(both):
+        exact = normal(message.subject) == self._subject
+        padded = f" {text} "
+        phrase = next((p for p, (_, needle) in self._phrases.items() if f" {needle} " in padded), None)
+        if not exact and phrase is None and self._self_service.fits(both):
             return Classification(CaseKind.RECOVERY, Procedure.SELF_SERVICE)
         if exact or phrase is not None or self._near(subject):
-            return self._recovery(message, body, text, phrase)
-        if any(p.search(both) for p in self._complaint):
+            chosen = phrase or (B if self._speaks_of_email.search(both) else A)
+            return self._recovery(message, body, chosen, explicit=exact or phrase is not None)
+        if self._complaint.fits(both):
             return Classification(CaseKind.COMPLAINT)
-        for procedure, wanted, unwanted in self._requests:
-            if all(p.search(both) for p in wanted) and not any(p.search(both) for p in unwanted):
+        for procedure, test in self._requests:
+            if test.fits(both):
                 return Classification(CaseKind.SERVICE_REQUEST, procedure)
-        if self.numbers_in(message.subject):
+        if self._numbers.search(message.subject):
             return Classification(CaseKind.FOLLOW_UP)
         return Classification(CaseKind.TICKET)
 
-    def _means_self_service(self, text: str) -> bool:
-        return all(p.search(text) for p in self._self_service) and not any(
-            p.search(text) for p in self._self_service_not
-        )
-
     def _near(self, subject: str) -> bool:
-        bare = _REPLY.sub("", subject)
-        if self._subject_folded in bare:
-            return True
-        if len(self._subject_words & set(bare.split())) < 2:
+        """Whether the folded subject is a miss of the recovery subject (A1, B1)."""
+        words = self._subject_words.intersection(subject.split())
+        if len(words) < min(2, len(self._subject_words)):
             return False
-        return difflib.SequenceMatcher(None, self._subject_folded, bare).ratio() >= self._pack.recovery.near_ratio
+        bare = self._replies.sub("", subject, count=1) if self._replies.match(subject) else subject
+        if f" {self._subject_folded} " in f" {bare} " or words == self._subject_words:
+            return True
+        return difflib.SequenceMatcher(None, self._subject_folded, bare[:200]).ratio() >= self._near_ratio
 
-    def _recovery(self, message: InboundMessage, body: str, text: str, phrase: Procedure | None) -> Classification:
-        procedure = phrase
-        if procedure is None:
-            of_email = self._speaks_of_email.search(text)
-            procedure = Procedure.EMERGENCY_PASSWORD_AND_EMAIL if of_email else Procedure.EMERGENCY_PASSWORD
+    def _recovery(
+        self, message: InboundMessage, body: str, procedure: Procedure, *, explicit: bool
+    ) -> RecoveryClassification:
         reading = self._read(message, body, procedure)
         person = reading.person if reading.person != Person() else None
-        login: str | None = message.sender.address if message.sender else None
-        if procedure is Procedure.EMERGENCY_PASSWORD_AND_EMAIL:
-            sender = (login or "").lower()
-            others = (a for a in _EMAIL.findall(body) if a.lower() != sender)
-            return Classification(CaseKind.RECOVERY, procedure, person, next(others, None))
-        return Classification(CaseKind.RECOVERY, procedure, person, login)
+        login = message.sender.address if message.sender else None
+        if procedure is B:
+            # Sent from the new login (B6), so that the old one is any other address in the text.
+            new = (login or "").casefold()
+            login = next((a for a in _EMAIL.findall(body) if a.casefold() != new), None)
+        return RecoveryClassification(CaseKind.RECOVERY, procedure, person, login, explicit, reading)
 
     def _read(self, message: InboundMessage, body: str, procedure: Procedure) -> Reading:
-        _, phrase, phrase_folded = next(p for p in self._phrases if p[0] is procedure)
-        text = normal(body)
-        start = text.find(phrase)
-        end = start + len(phrase)
-        # "…dla" must end there: "dlaczego" is another word.
-        found = start >= 0 and not text[end : end + 1].isalnum()
-        if found:
-            # The name is read from the text with its line ends, which tell where it stops.
-            words = r"\s+".join(re.escape(word) for word in phrase.split(" "))
-            match = re.search(words, _nfc(body))
-            after: str | None = _nfc(body)[match.end() :] if match else text[end:]
-        else:
-            after = _after_folded(body, phrase_folded)
-        person = person_after(after, self._now().year) if after is not None else Person()
-        return Reading(message, normal(message.subject) == self._subject, found, person)
-
-    # --- whether it meets the procedure -----------------------------------------------------------------------------
+        pattern, needle = self._phrases[procedure]
+        body = unicodedata.normalize("NFC", body)
+        found = pattern.search(body)
+        after = body[found.end() :] if found else after_folded(body, needle) if needle in folded(body) else None
+        person = Person() if after is None else self._names.person_after(after, self._now().year)
+        return Reading(normal(message.subject) == self._subject, found is not None, person)
 
     def decide(self, message: InboundMessage, classification: Classification, evidence: Evidence) -> Decision:
-        """See ProcedurePack."""
+        """See ProcedurePack. C3, S2; S3; A1 to A5; B1 to B7; C; nothing for a follow-up."""
         procedure = classification.procedure
         match classification.kind:
             case CaseKind.TICKET | CaseKind.SERVICE_REQUEST:
-                return self._rules.new_ticket(
-                    bool(self._new_word.search(normal(message.subject))), procedure.value if procedure else None
-                )
+                return self._rules.new_ticket(message.subject, procedure)
             case CaseKind.COMPLAINT:
                 return self._rules.complaint()
             case CaseKind.FOLLOW_UP:
@@ -140,15 +128,18 @@ class DeclaredPack:
             case CaseKind.RECOVERY:
                 if procedure is Procedure.SELF_SERVICE:
                     return self._rules.self_service()
-                chosen = procedure or Procedure.EMERGENCY_PASSWORD
-                reading = self._read(message, unquoted(message.text), chosen)
-                if chosen is Procedure.EMERGENCY_PASSWORD_AND_EMAIL:
-                    return self._rules.password_and_email(reading, evidence)
-                return self._rules.password(reading, evidence)
+                chosen = B if procedure is B else A
+                reading = classification.reading if isinstance(classification, RecoveryClassification) else None
+                if reading is None:
+                    reading = self._read(message, unquoted(message.text[:_READ]), chosen)
+                hold = self._rules.password_and_email if chosen is B else self._rules.password
+                return hold(message, reading, evidence)
 
     def outranks_threading(self, classification: Classification) -> bool:
-        """Recovery requests are always looked at afresh; what is quoted does not make one."""
-        return classification.kind is CaseKind.RECOVERY and classification.procedure is not Procedure.SELF_SERVICE
+        """A1, A2, B1, B2: a request in its own words is a case of its own; a mere "Re:" of an older one is not."""
+        if isinstance(classification, RecoveryClassification):
+            return classification.explicit
+        return classification.procedure in (A, B)
 
     def needs_registration(self, classification: Classification) -> bool:
         """Rule C: self-service is no work."""
@@ -156,33 +147,18 @@ class DeclaredPack:
 
     def numbers_in(self, text: str) -> tuple[str, ...]:
         """See ProcedurePack."""
-        number = self._pack.number
-        return tuple(
-            dict.fromkeys(f"{number.prefix}{int(found):0{number.digits}d}" for found in self._numbers.findall(text))
-        )
+        number = self._number
+        found = (f"{number.prefix}{digits.zfill(number.digits)}" for digits in self._numbers.findall(text))
+        return tuple(dict.fromkeys(found))
 
     def render(self, kind: NotificationKind, context: NotificationContext) -> RenderedText:
         """See ProcedurePack."""
         return self._templates.render(kind, context)
 
 
-def _nfc(text: str) -> str:
-    import unicodedata
-
-    return unicodedata.normalize("NFC", text)
-
-
-def _after_folded(body: str, phrase: str) -> str | None:
-    """The text after the folded phrase; None when it is not there. Line by line, since folding moves positions."""
-    lines = body.split("\n")
-    for start in range(len(lines)):
-        joined = ""
-        for end in range(start, min(start + 4, len(lines))):
-            joined = f"{joined} {lines[end]}"
-            if phrase in folded(joined):
-                words = joined.split()
-                while words and phrase in folded(" ".join(words[1:])):
-                    words = words[1:]
-                count = len(phrase.split())
-                return " ".join(words[count:]) + "\n" + "\n".join(lines[end + 1 :])
-    return None
+def _number_pattern(number: Number) -> re.Pattern[str]:
+    gap = r"[\s:#.–-]{0,3}"
+    words = "".join(rf"|{re.escape(word)}" for word in number.words)
+    return re.compile(
+        rf"(?<![^\W_]){number.prefix}{gap}(?:(?:(?!){words}){gap})?([0-9]{{4,18}})(?![0-9])", re.IGNORECASE
+    )

@@ -25,26 +25,34 @@ class Templates:
             lstrip_blocks=True,
             keep_trailing_newline=True,
         )
-        self._pack = pack
-        self._templates = {}
-        for kind in NotificationKind:
+        environment.globals.update(
+            desk=pack.desk, deadlines=pack.deadlines, recovery=pack.recovery, new_word=pack.new_word, rules=pack.rules
+        )
+        self._templates: dict[NotificationKind, jinja2.Template] = {}
+        for kind, name in pack.templates.items():
             try:
-                self._templates[kind] = environment.get_template(f"{kind.value}.txt.j2")
-            except jinja2.TemplateError as error:
+                self._templates[kind] = environment.get_template(name)
+            except jinja2.TemplateSyntaxError as error:
+                raise MisconfiguredError(f"template {folder / name}, line {error.lineno}: {error.message}") from None
+            except (jinja2.TemplateError, OSError, UnicodeDecodeError):
                 raise MisconfiguredError(
-                    f"the template {folder / kind.value}.txt.j2 is missing or wrong: {error}"
+                    f"template {folder / name} (templates.{kind.value}) is missing or not UTF-8 text: put it there"
                 ) from None
 
     def render(self, kind: NotificationKind, context: NotificationContext) -> RenderedText:
-        """Subject and text of one message."""
+        """Subject and text of one message. Raises MisconfiguredError when the template uses what there is not."""
         case = context.case
-        text = self._templates[kind].render(
-            desk=self._pack.desk,
-            recovery=self._pack.recovery,
-            number=case.csd.number if case.csd else None,
-            unmet=[result for result in case.decision.results if result.verdict is Verdict.UNMET],
-            solution=context.solution,
-            new_word=self._pack.new_word,
-        )
+        unmet = [result for result in case.decision.results if result.verdict is Verdict.UNMET]
+        try:
+            text = self._templates[kind].render(
+                number=case.csd.number if case.csd else None,
+                kind=case.kind.value,
+                procedure=case.procedure.value if case.procedure else None,
+                unmet=unmet,
+                missing={result.rule for result in unmet},
+                solution=context.solution,
+            )
+        except jinja2.TemplateError as error:
+            raise MisconfiguredError(f"template {self._templates[kind].filename}: {error}") from None
         subject, _, body = text.partition("\n")
         return RenderedText(" ".join(subject.split()), body.strip("\n") + "\n")

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
 from dataclasses import dataclass
 
 from okienko.plugins.ports import AccountFacts, Evidence
+from okienko.plugins.procedure.identical import folded, normal
 from okienko.plugins.procedure.model import PackFile
-from okienko.schemas import Decision, InboundMessage, Person, RuleResult, Verdict
+from okienko.schemas import Attachment, Decision, InboundMessage, Person, Procedure, RuleResult, Verdict
 
 MET, UNMET, UNKNOWN = Verdict.MET, Verdict.UNMET, Verdict.UNKNOWN
+_NO_LOOKUP = "no account look-up connector"
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What was found in one message."""
+    """What was found in one recovery message."""
 
-    message: InboundMessage
     subject_identical: bool
     phrase_found: bool
     person: Person
@@ -26,79 +27,84 @@ class Rules:
     """The rules of one pack. Every method returns a Decision for one kind of matter."""
 
     def __init__(self, pack: PackFile) -> None:
-        self._pack = pack
+        self._texts = pack.rules
+        self._word = pack.new_word
+        self._new = re.compile(rf"(?<!\w){re.escape(pack.new_word)}(?!\w)", re.IGNORECASE)
+        self._no_application = [re.compile(pattern) for pattern in pack.recovery.no_application]
+        self._no_types = tuple(pack.recovery.no_application_types)
+        has, lacks = f"the word {self._word} is in the subject", f"the word {self._word} is not in the subject"
+        word = {True: self._result("C3", MET, has), False: self._result("C3", UNMET, lacks)}
+        # These are the same for every message, and the models are immutable.
+        self._tickets = {
+            (met, procedure): _decision(
+                word[met], *([self._result("S2", MET, f"recognised as {procedure.value}")] if procedure else [])
+            )
+            for met in (True, False)
+            for procedure in (None, *Procedure)
+        }
+        self._complaint = _decision(self._result("S3", UNMET, "it came by e-mail, not through the portal"))
+        self._self_service = _decision(
+            self._result("C", MET, "the message says that the emergency password is remembered")
+        )
 
     def _result(self, rule: str, verdict: Verdict, evidence: str) -> RuleResult:
-        text = self._pack.rules[rule]
-        return RuleResult.model_construct(
-            rule=rule, verdict=verdict, evidence=evidence, text_pl=text.pl, text_en=text.en
-        )
+        text = self._texts[rule]
+        return RuleResult(rule=rule, verdict=verdict, evidence=evidence, text_pl=text.pl, text_en=text.en)
 
-    def new_ticket(self, has_word: bool, service_request: str | None) -> Decision:  # noqa: FBT001  one fact
-        """C3 for tickets; S2 as well for service requests."""
-        word = self._pack.new_word
-        results = [
-            self._result(
-                "C3", MET if has_word else UNMET, f"the word {word} {'stands' if has_word else 'is not'} in the subject"
-            )
-        ]
-        if service_request:
-            results.append(self._result("S2", MET, f"recognised as {service_request}"))
-        return Decision.model_construct(results=tuple(results))
+    def new_ticket(self, subject: str, procedure: Procedure | None) -> Decision:
+        """C3 for tickets (S1); S2 as well for service requests."""
+        return self._tickets[self._new.search(normal(subject)) is not None, procedure]
 
     def complaint(self) -> Decision:
-        """S3: complaints come through the portal."""
-        return Decision.model_construct(
-            results=(self._result("S3", UNMET, "it came by e-mail, not through the portal"),)
-        )
+        """S3: complaints come through the portal; C3 is not asked."""
+        return self._complaint
 
     def self_service(self) -> Decision:
         """C: nothing to do but to show the way."""
-        result = self._result("C", MET, "the message says that the emergency password is remembered")
-        return Decision.model_construct(results=(result,))
+        return self._self_service
 
-    def password(self, reading: Reading, evidence: Evidence) -> Decision:
+    def password(self, message: InboundMessage, reading: Reading, evidence: Evidence) -> Decision:
         """A1 to A5."""
-        sender = reading.message.sender
-        account = evidence.account
-        results = [
+        return _decision(
             self._subject("A1", reading),
             self._phrase("A2", reading),
             self._year("A3", reading),
-            self._result("A4", UNMET, "the message has no usable sender address")
-            if sender is None
-            else self._account("A4", account, lambda a: bool(a.exists), self._sender_evidence(reading.message)),
-            self._account("A5", account, lambda a: a.exists is True and a.person == reading.person, "name and year against the account"),
-        ]  # fmt: skip
-        return Decision.model_construct(results=tuple(results))
+            self._sender("A4", message, evidence.account),
+            self._agrees("A5", reading, evidence.account),
+        )
 
-    def password_and_email(self, reading: Reading, evidence: Evidence) -> Decision:
+    def password_and_email(self, message: InboundMessage, reading: Reading, evidence: Evidence) -> Decision:
         """B1 to B7."""
-        application = self.application(reading.message)
-        nothing = "there is no application to check"
-        unread = "no installed connector can read or verify signed applications yet"
-        sender = reading.message.sender
-        results = [
+        name = self.application(message)
+        if name is None:
+            attached = self._result("B3", UNMET, "no attachment could be an application")
+            why = "no application to check"
+        else:
+            attached = self._result("B3", MET, f"attachment {name} present; content not read yet")
+            why = "no signature verifier is installed"
+        account = evidence.account
+        known = account is not None and account.known
+        new_login = "" if known else f"; {_NO_LOOKUP}"
+        return _decision(
             self._subject("B1", reading),
             self._phrase("B2", reading, with_year=True),
-            self._result("B3", UNMET, "no attachment could be an application")
-            if application is None
-            else self._result("B3", MET, f"attachment {application} is there; its content is for a person to read"),
-            self._result("B4", UNKNOWN, nothing if application is None else unread),
-            self._result("B5", UNKNOWN, nothing if application is None else unread),
-            self._result("B6", UNMET, "the message has no usable sender address")
-            if sender is None
-            else self._result("B6", UNKNOWN, self._sender_evidence(reading.message)),
-            self._account("B7", evidence.account, lambda a: bool(a.exists), "old login and new login against the accounts"),
-        ]  # fmt: skip
-        return Decision.model_construct(results=tuple(results))
+            attached,
+            self._result("B4", UNKNOWN, why),
+            self._result("B5", UNKNOWN, why),
+            self._sender("B6", message, account),
+            # Never unmet: the answer must not tell from outside whether an account exists.
+            self._result("B7", UNKNOWN, f"old and new login must be held against the accounts{new_login}"),
+        )
 
     def application(self, message: InboundMessage) -> str | None:
-        """Name of the attachment that could be the application (B3), or None."""
-        suffixes = tuple(f".{s}" for s in self._pack.recovery.application_types)
-        return next(
-            (a.filename for a in message.attachments if a.filename.lower().endswith(suffixes) and a.size > 0), None
-        )
+        """Name of the first attachment that could be the application (B3), or None."""
+        return next((a.filename for a in message.attachments if self._could_be(a)), None)
+
+    def _could_be(self, attachment: Attachment) -> bool:
+        if attachment.size == 0 or attachment.content_type.lower().startswith(self._no_types):
+            return False
+        name = folded(attachment.filename)
+        return not any(pattern.search(name) for pattern in self._no_application)
 
     def _subject(self, rule: str, reading: Reading) -> RuleResult:
         if reading.subject_identical:
@@ -113,25 +119,44 @@ class Rules:
             return self._result(rule, UNMET, "no given name and family name follow the sentence")
         if with_year and person.birth_year is None:
             return self._result(rule, UNMET, "no year of birth follows the sentence")
-        return self._result(
-            rule, MET, "the sentence is there, followed by a name" + (" and a year of birth" if with_year else "")
-        )
+        year = " and a year of birth" if with_year else ""
+        return self._result(rule, MET, f"the sentence is there, followed by a name{year}")
 
     def _year(self, rule: str, reading: Reading) -> RuleResult:
         if reading.person.birth_year is None:
-            return self._result(rule, UNMET, "no year of birth is given")
+            return self._result(rule, UNMET, "no year of birth is given after the sentence")
         return self._result(rule, MET, "a year of birth is given")
 
-    def _account(
-        self, rule: str, account: AccountFacts | None, holds: Callable[[AccountFacts], bool], what: str
-    ) -> RuleResult:
-        if account is None or not account.known:
-            return self._result(rule, UNKNOWN, f"{what}: the identity backend cannot look accounts up, a person must")
-        # A mismatch is for a person too: the answer must not tell whether an account exists.
-        return self._result(
-            rule, MET if holds(account) else UNKNOWN, f"{what}: {'agrees' if holds(account) else 'does not agree'}"
-        )
+    def _sender(self, rule: str, message: InboundMessage, account: AccountFacts | None) -> RuleResult:
+        """A4 and B6. From: proves nothing, so that this is never met without a proof of the sender."""
+        if message.sender is None:
+            return self._result(rule, UNMET, "the message has no usable sender address")
+        results = f"{len(message.authentication_results)} Authentication-Results field(s), not evaluated"
+        lookup = "" if account is not None and account.known else f"; {_NO_LOOKUP}"
+        return self._result(rule, UNKNOWN, f"sent from {message.sender.address}; {results}{lookup}")
 
-    def _sender_evidence(self, message: InboundMessage) -> str:
-        count = len(message.authentication_results)
-        return f"sender to be proved; {count} Authentication-Results field(s), none from a configured server"
+    def _agrees(self, rule: str, reading: Reading, account: AccountFacts | None) -> RuleResult:
+        """A5. Exact agreement only; everything else is for a person, and never unmet (see B7)."""
+        if account is None or not account.known:
+            return self._result(rule, UNKNOWN, _NO_LOOKUP)
+        if not account.exists or account.person is None:
+            return self._result(rule, UNKNOWN, "no account with that login, or none whose person is known")
+        if _same(account.person, reading.person):
+            return self._result(rule, MET, "name and year of birth agree with the account")
+        return self._result(rule, UNKNOWN, "name or year of birth is not exactly the account's (inflected?)")
+
+
+def _decision(*results: RuleResult) -> Decision:
+    return Decision(results=results)
+
+
+def _same(account: Person, claimed: Person) -> bool:
+    if None in (claimed.given_name, claimed.family_name, claimed.birth_year):
+        return False
+    return account.birth_year == claimed.birth_year and all(
+        normal(ours or "").casefold() == normal(theirs or "").casefold()
+        for ours, theirs in (
+            (account.given_name, claimed.given_name),
+            (account.family_name, claimed.family_name),
+        )
+    )

@@ -1,0 +1,166 @@
+"""Messages to people: Polish first, English below. All persons are invented."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from uuid import UUID
+
+import jinja2
+import pytest
+
+from okienko.plugins.context import PluginContext
+from okienko.plugins.errors import MisconfiguredError
+from okienko.plugins.ports import AccountFacts, Evidence, NotificationContext, RenderedText
+from okienko.plugins.procedure.model import read_pack
+from okienko.plugins.procedure.render import Templates
+from okienko.plugins.puesc import SHIPPED, okienko_procedures
+from okienko.schemas import (
+    Address,
+    Case,
+    CaseState,
+    ChannelName,
+    CsdRef,
+    InboundMessage,
+    NotificationKind,
+    Person,
+    Verdict,
+)
+
+NOW = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
+(PACK,) = okienko_procedures(PluginContext(Path("/nonexistent"), {}, lambda: NOW))
+SUBJECT = "HASŁO AWARYJNE PUESC PROCEDURA SPECJALNA"
+PHRASE_A = "Proszę o zmianę hasła awaryjnego dla"
+PHRASE_B = "Proszę o zmianę hasła awaryjnego oraz zmianę adresu e-mail dla"
+NUMBER = "ZGL000000123"
+
+
+def case_of(subject: str, text: str, number: str | None = NUMBER, evidence: Evidence | None = None) -> Case:
+    message = InboundMessage(subject=subject, text=text, sender=Address(address="jan@poczta.example"))
+    classification = PACK.classify(message)
+    return Case(
+        id=UUID(int=1), kind=classification.kind, procedure=classification.procedure, state=CaseState.REGISTERED,
+        channel=ChannelName.EMAIL, subject=subject, decision=PACK.decide(message, classification, evidence or Evidence()),
+        csd=CsdRef(backend="builtin", number=number) if number else None, opened_at=NOW,
+    )  # fmt: skip
+
+
+def rendered(kind: NotificationKind, case: Case, solution: str | None = None) -> tuple[RenderedText, str, str]:
+    text = PACK.render(kind, NotificationContext(case, solution))
+    polish, _, english = text.text.partition("\n—\n")
+    assert polish.startswith("Dzień dobry,\n")
+    assert english.strip().startswith("Good morning,\n")
+    assert "\n" not in text.subject
+    assert "\n\n\n" not in text.text
+    assert "None" not in text.text
+    return text, polish, english
+
+
+def test_registered() -> None:
+    text, polish, english = rendered(NotificationKind.REGISTERED, case_of("NOWE", "Nie działa."))
+    assert NUMBER in text.subject
+    for part in (polish, english):
+        assert NUMBER in part.splitlines()
+        assert "CSD" in part
+        assert "33 483 20 55" in part
+
+
+def test_registered_tells_of_the_24_hours_for_recovery_only() -> None:
+    text = rendered(NotificationKind.REGISTERED, case_of(SUBJECT, f"{PHRASE_A} Jan Próbny 1980"))[0].text
+    assert "W ciągu 24 godzin" in text
+    assert "24" not in rendered(NotificationKind.REGISTERED, case_of("NOWE", "x"))[0].text
+
+
+def test_closed_has_the_solution() -> None:
+    text, polish, english = rendered(
+        NotificationKind.CLOSED, case_of("NOWE", "Nie działa."), "Proszę wyczyścić <pamięć> & {{ zacząć }}."
+    )
+    assert NUMBER in text.subject
+    for part in (polish, english):
+        assert "Proszę wyczyścić <pamięć> & {{ zacząć }}." in part
+        assert "33 483 20 55" in part
+        assert " 3 d" in part
+    assert "zalogować" in rendered(NotificationKind.CLOSED, case_of(SUBJECT, "x"), "Zrobione.")[1]
+
+
+def test_self_service_points_at_the_button() -> None:
+    for part in rendered(NotificationKind.SELF_SERVICE, case_of("logowanie", "Pamiętam hasło awaryjne", None))[1:]:
+        assert "„zapomniałem hasła”" in part
+        assert "https://puesc.gov.pl" in part
+        assert SUBJECT in part.splitlines()
+
+
+@pytest.mark.parametrize("number", [NUMBER, None])
+@pytest.mark.parametrize(
+    ("subject", "body"),
+    [
+        (f"Re: {SUBJECT}", "x"),
+        (f"Re: {SUBJECT}", f"{PHRASE_A} Jan Próbny 1980"),
+        (SUBJECT, f"{PHRASE_A} Jan Próbny"),
+        (SUBJECT, PHRASE_B),
+        (SUBJECT.lower(), f"{PHRASE_B} Jan Próbny 1980"),
+        ("Pytanie", "Nie działa."),
+        ("odblokowanie konta", "x"),
+        ("Reklamacja", "x"),
+    ],
+)
+def test_unmet_lists_each_requirement_in_both_languages(subject: str, body: str, number: str | None) -> None:
+    case = case_of(subject, body, number)
+    text, polish, english = rendered(NotificationKind.UNMET, case)
+    missing = [result for result in case.decision.results if result.verdict is Verdict.UNMET]
+    assert missing
+    assert [line for line in polish.splitlines() if line.startswith("- [")] == [
+        f"- [{r.rule}] {r.text_pl}" for r in missing
+    ]
+    assert [line for line in english.splitlines() if line.startswith("- [")] == [
+        f"- [{r.rule}] {r.text_en}" for r in missing
+    ]
+    asked = {r.rule for r in missing} & {"A1", "B1"}
+    for part in (polish, english):
+        assert (SUBJECT in part.splitlines()) == bool(asked)
+        assert (number is not None) == (NUMBER in part)
+    assert (number is not None) == (NUMBER in text.subject)
+
+
+def test_unmet_says_how_to_send_again() -> None:
+    polish = rendered(NotificationKind.UNMET, case_of("Pytanie", "x"))[1]
+    assert "NOWE" in polish.splitlines()
+    assert "helpdesk-eclo@mf.gov.pl" in polish
+    polish = rendered(NotificationKind.UNMET, case_of(SUBJECT, PHRASE_B))[1]
+    assert f"{PHRASE_B} [imię i nazwisko], rok urodzenia [rok]" in polish
+    assert "https://www.gov.pl/web/gov/podpisz" in polish
+    assert "portal" in rendered(NotificationKind.UNMET, case_of("Reklamacja", "x"))[1]
+
+
+@pytest.mark.parametrize("kind", [NotificationKind.UNMET, NotificationKind.REGISTERED])
+def test_no_reply_depends_on_the_account(kind: NotificationKind) -> None:
+    jan = Person(given_name="Jan", family_name="Próbny", birth_year=1980)
+    facts = [
+        None,
+        AccountFacts(False),
+        AccountFacts(True, False),
+        AccountFacts(True, True),
+        AccountFacts(True, True, jan),
+    ]
+    for subject in (SUBJECT, f"Re: {SUBJECT}"):
+        for phrase in (PHRASE_A, PHRASE_B):
+            cases = [case_of(subject, f"{phrase} Jan Próbny 1980", evidence=Evidence(account)) for account in facts]
+            assert len({PACK.render(kind, NotificationContext(case)) for case in cases}) == 1
+
+
+@pytest.mark.parametrize("kind", list(NotificationKind))
+def test_our_own_mail_sent_back_unquoted_names_nobody(kind: NotificationKind) -> None:
+    text = PACK.render(kind, NotificationContext(case_of(f"Re: {SUBJECT}", "x"), "Zrobione.")).text
+    assert PACK.classify(InboundMessage(subject=SUBJECT, text=text)).person is None
+
+
+@pytest.mark.parametrize(
+    "template", ["S\n{{ nobody }}\n", "S\n{{ desk.nothing }}\n", "S\n{{ ''.__class__.__mro__ }}\n"]
+)
+def test_a_template_that_uses_what_there_is_not(tmp_path: Path, template: str) -> None:
+    pack = read_pack(SHIPPED / "pack.toml")
+    for name in pack.templates.values():
+        (tmp_path / name).write_text(template, encoding="utf-8")
+    with pytest.raises(MisconfiguredError, match=r"closed\.txt\.j2") as raised:
+        Templates(tmp_path, pack).render(NotificationKind.CLOSED, NotificationContext(case_of("NOWE", "x")))
+    assert not isinstance(raised.value, jinja2.TemplateError)
