@@ -10,11 +10,17 @@ from okienko.schemas.case import Procedure
 
 
 class ActionState(StrEnum):
-    """Where a reset action stands."""
+    """Where a reset action stands; the allowed moves are in `okienko.core.actions.machine`."""
 
     WAITING = "waiting"
+    COOLING = "cooling"
+    READY = "ready"
+    EXECUTING = "executing"
     DONE = "done"
     REFUSED = "refused"
+    EXPIRED = "expired"
+    STOPPED = "stopped"
+    FAILED = "failed"
 
 
 class ResetAction(Model):

@@ -1,0 +1,53 @@
+"""What exactly is approved: frozen when it is proposed, and recognised by its digest ever after."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+
+class Step(StrEnum):
+    """One change to an account."""
+
+    UNLOCK = "unlock"
+    CHANGE_LOGIN = "change_login"
+    ACTIVATE = "activate"
+    """Let the person set a new password by a link that only they receive."""
+    BY_HAND = "by_hand"
+    """Something that an administrator does in their own tool."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """Everything that an approval is for. A difference in any part makes another digest."""
+
+    action_id: UUID
+    case_id: UUID
+    backend: str
+    account_ref: str | None
+    """The backend's lasting id of the account; None where no backend can look accounts up."""
+    old_login: str
+    new_login: str | None
+    steps: tuple[Step, ...]
+    decision_sha256: str
+    """Of the decision, rule by rule with its evidence, that was shown."""
+    must_check: tuple[str, ...] = ()
+    """Rules that nobody could decide and that each approver confirms to have checked."""
+
+    @property
+    def changes_login(self) -> bool:
+        """Whether the login e-mail becomes another one."""
+        return self.new_login is not None and self.new_login.lower() != self.old_login.lower()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, hex, over a canonical JSON array of all parts in their order."""
+        parts = [
+            "okienko reset action v1", str(self.action_id), str(self.case_id), self.backend, self.account_ref,
+            self.old_login, self.new_login, [step.value for step in self.steps], self.decision_sha256, list(self.must_check),
+        ]  # fmt: skip
+        text = json.dumps(parts, ensure_ascii=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
