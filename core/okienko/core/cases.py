@@ -70,3 +70,8 @@ async def find(raw: Any, key: str) -> UUID | None:
 def loads(text: str | None) -> Any:
     """JSON from a column, or None."""
     return None if text is None else json.loads(text)
+
+
+async def to_human_review(raw: Any, case_id: UUID) -> None:
+    """A registered case whose reset action came to nothing waits for a person."""
+    await raw.execute("UPDATE cases SET state = 'human_review' WHERE id = $1 AND state = 'registered'", case_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from importlib import resources
 from typing import Any
 
@@ -81,8 +82,10 @@ async def raw_connection(connection: AsyncConnection) -> Any:
     return (await connection.get_raw_connection()).driver_connection
 
 
-async def enqueue(connection: AsyncConnection, entrypoint: str, ids: list[str]) -> None:
-    """Enqueue one job for each id, in the connection's open transaction."""
+async def enqueue(
+    connection: AsyncConnection, entrypoint: str, ids: list[str], *, delay: timedelta = timedelta()
+) -> None:
+    """Enqueue one job for each id, in the connection's open transaction; each becomes due after `delay`."""
     if not ids:
         return
     raw = await raw_connection(connection)
@@ -90,7 +93,9 @@ async def enqueue(connection: AsyncConnection, entrypoint: str, ids: list[str]) 
         # SQLAlchemy begins lazily; a job enqueued before that would commit alone.
         await connection.execute(sa.text("SELECT 1"))
     queries = Queries(TransactionDriver(raw))  # type: ignore[arg-type]  # only fetch and execute are used here
-    await queries.enqueue([entrypoint] * len(ids), [i.encode() for i in ids], [0] * len(ids))
+    await queries.enqueue(
+        [entrypoint] * len(ids), [i.encode() for i in ids], [0] * len(ids), execute_after=[delay] * len(ids)
+    )
 
 
 @asynccontextmanager

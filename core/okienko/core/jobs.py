@@ -24,6 +24,14 @@ class Job(StrEnum):
     """A case: open it again in the CSD."""
     FOLLOW_UP = "follow_up"
     """An envelope that was merged: note it in the CSD's ticket."""
+    ASSESS = "assess"
+    """A recovery case whose first answer has gone: look the account up, check the documents, propose an action."""
+    EXECUTE = "execute"
+    """A reset action: carry it out."""
+    ACTIVATE = "activate"
+    """A reset action that was carried out: send the person their activation link (mail 3)."""
+    EXPIRE = "expire"
+    """A reset action whose time is over."""
 
 
 def backoff(attempts: int, error: TransientError) -> timedelta:

@@ -140,15 +140,55 @@ reset_action = sa.Table(
     "reset_action",
     metadata,
     sa.Column("id", sa.Uuid, primary_key=True),
-    sa.Column("case_id", sa.Uuid, sa.ForeignKey("cases.id"), nullable=False, unique=True),
+    sa.Column("case_id", sa.Uuid, sa.ForeignKey("cases.id"), nullable=False, index=True),
     sa.Column("backend", sa.Text, nullable=False),
     sa.Column("procedure", sa.Text, nullable=False),
+    sa.Column("risk", sa.Text, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
+    sa.Column("account_ref", sa.Text),
+    sa.Column("old_login", sa.Text, nullable=False),
+    sa.Column("new_login", sa.Text),
+    sa.Column("steps", ARRAY(sa.Text), nullable=False),
     sa.Column("must_check", ARRAY(sa.Text), nullable=False),
+    sa.Column("decision_sha256", sa.Text, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False, comment="Of all that is approved; checked against the columns before execution"),
+    sa.Column("handlers", ARRAY(sa.Text), nullable=False),
     sa.Column("created_at", _TIME, nullable=False),
+    sa.Column("expires_at", _TIME, nullable=False),
+    sa.Column("not_before", _TIME),
+    sa.Column("reason", sa.Text),
+    sa.Column("stop_sha256", sa.LargeBinary, comment="Of the stop link's token, while the holder may stop the action"),
     sa.Column("ended_at", _TIME),
     sa.Column("ended_by", sa.Text),
     sa.Index("ix_reset_action_waiting", "created_at", postgresql_where=sa.text("state = 'waiting'")),
+    sa.Index("ix_reset_action_due", "expires_at", postgresql_where=sa.text("state IN ('waiting', 'cooling', 'ready')")),
+    sa.Index(
+        "uq_reset_action_open", "case_id", unique=True,
+        postgresql_where=sa.text("state IN ('waiting', 'cooling', 'ready', 'executing')"),
+    ),
+)  # fmt: skip
+
+reset_approval = sa.Table(
+    "reset_approval",
+    metadata,
+    sa.Column("action_id", sa.Uuid, sa.ForeignKey("reset_action.id"), primary_key=True),
+    sa.Column("who", sa.Text, primary_key=True),
+    sa.Column("at", _TIME, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("checked", ARRAY(sa.Text), nullable=False),
+)
+
+activation = sa.Table(
+    "activation",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("action_id", sa.Uuid, sa.ForeignKey("reset_action.id"), nullable=False, unique=True),
+    sa.Column("token_sha256", sa.LargeBinary, nullable=False, unique=True),
+    sa.Column("created_at", _TIME, nullable=False),
+    sa.Column("expires_at", _TIME, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("used_at", _TIME),
+    comment="Links by which a person sets a new password; the token itself is nowhere",
 )
 
 parked = sa.Table(

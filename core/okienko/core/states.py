@@ -15,7 +15,7 @@ from okienko.schemas import DecisionOutcome
 
 MOVES: dict[S, frozenset[S]] = {
     S.DECIDED: frozenset({S.REGISTERED, S.AWAITING_REQUESTER, S.HUMAN_REVIEW, S.CLOSED}),
-    S.REGISTERED: frozenset({S.CLOSED}),
+    S.REGISTERED: frozenset({S.CLOSED, S.HUMAN_REVIEW}),
     S.AWAITING_REQUESTER: frozenset({S.REGISTERED, S.CLOSED}),
     S.HUMAN_REVIEW: frozenset({S.REGISTERED, S.CLOSED}),
     S.CLOSED: frozenset({S.REOPENED}),

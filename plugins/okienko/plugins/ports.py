@@ -302,6 +302,12 @@ class NotificationContext:
 
     case: Case
     solution: str | None = None
+    link: str | None = None
+    """The stop link (LOGIN_CHANGE) or activation link (ACTIVATION), as a marker that becomes the link on the way out."""
+    new_login: str | None = None
+    """The login that the account gets, when it gets another one."""
+    deadline: UtcDatetime | None = None
+    """When the change happens (LOGIN_CHANGE) or the link ends (ACTIVATION)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,6 +346,10 @@ class ProcedurePack(Protocol):
 
     def render(self, kind: NotificationKind, context: NotificationContext) -> RenderedText:
         """The message to the person."""
+        ...
+
+    def solution(self, case: Case) -> str:
+        """What mail 2 says when okienko itself carried the reset action out."""
         ...
 
 

@@ -24,7 +24,12 @@ class EventType(StrEnum):
     NOTIFICATION_FAILED = "notification_failed"
     DELIVERY_FAILED = "delivery_failed"
     ACTION_PROPOSED = "action_proposed"
+    ASSESSED = "assessed"
+    ACTION_APPROVED = "action_approved"
+    ACTION_EXECUTED = "action_executed"
     ACTION_ENDED = "action_ended"
+    ACTIVATION_SENT = "activation_sent"
+    ACTIVATION_USED = "activation_used"
     CLOSED = "closed"
     REOPENED = "reopened"
 

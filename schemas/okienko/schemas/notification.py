@@ -16,6 +16,10 @@ class NotificationKind(StrEnum):
     UNMET = "unmet"
     CLOSED = "closed"
     SELF_SERVICE = "self_service"
+    LOGIN_CHANGE = "login_change"
+    """Notice to the old address that its account is about to get another login, with a link to stop it."""
+    ACTIVATION = "activation"
+    """Mail 3: the link to set a new password."""
 
 
 class OutboundMessage(Model):

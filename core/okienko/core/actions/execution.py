@@ -1,0 +1,259 @@
+"""Carrying approved actions out: exactly what was approved, compared before it is swapped, read back afterwards.
+
+An action goes through three jobs. `execute` unlocks the account and changes its login; then the case is closed and mail 2
+goes out; when that has gone, `activate` sends mail 3 (rule T5: in that order). Every step is idempotent, so that a job which
+died half-way is simply done again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from okienko.core import cases
+from okienko.core.actions import machine, store
+from okienko.core.actions.frozen import Step
+from okienko.core.actions.links import LinkKind, Links
+from okienko.core.actions.machine import Action, ActionPolicy, ActionRefusedError
+from okienko.core.cases import to_human_review
+from okienko.core.closing import request_close
+from okienko.core.database import enqueue, raw_connection, transaction
+from okienko.core.events import ACTOR, NewEvent, append
+from okienko.core.jobs import Job
+from okienko.core.notices import Notices
+from okienko.plugins.errors import OkienkoError, TransientError
+from okienko.plugins.identity import Account, AccountFlag, Done, Expected, IdentityBackend, Operation, StaleError
+from okienko.plugins.limits import guarded
+from okienko.plugins.ports import NotificationContext, ProcedurePack
+from okienko.schemas import ActionState, Address, EventType, NotificationKind
+
+log = structlog.get_logger(__name__)
+
+
+class Execution:
+    """The jobs `execute`, `activate` and `expire`. Each takes action ids and answers None or the error to retry, in order."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        now: Callable[[], datetime],
+        *,
+        identity: Mapping[str, IdentityBackend],
+        policy: ActionPolicy,
+        pack: ProcedurePack,
+        links: Links,
+        message_domain: str,
+        activation_lifetime: timedelta,
+        timeout: float,
+    ) -> None:
+        self._engine = engine
+        self._now = now
+        self._identity = identity
+        self._policy = policy
+        self._pack = pack
+        self._links = links
+        self._domain = message_domain
+        self._lifetime = activation_lifetime
+        self._timeout = timeout
+
+    # --- execute ----------------------------------------------------------------------------------------------------
+
+    async def execute(self, ids: Sequence[UUID]) -> list[None | Exception]:
+        """Carry out each action that may be carried out now."""
+        return [await self._retriable(self._execute(action_id)) for action_id in ids]
+
+    async def _retriable(self, work: Coroutine[Any, Any, None]) -> TransientError | None:
+        try:
+            await work
+        except TransientError as error:
+            return error
+        return None
+
+    async def _execute(self, action_id: UUID) -> None:
+        action = await self._start(action_id)
+        if action is None:
+            return
+        try:
+            fields = await self._carry_out(action)
+        except TransientError:
+            raise
+        except OkienkoError as error:
+            await self._fail(action_id, str(error))
+            return
+        now = self._now()
+        async with transaction(self._engine) as connection:
+            raw = await _begin(connection)
+            action = await store.fetch(raw, action_id, lock=True)
+            if action.state is not ActionState.EXECUTING:
+                return
+            await store.save(raw, machine.finish(action), now=now, who=ACTOR)
+            data = {"action": str(action_id), "backend": action.frozen.backend, "fields": list(fields)}
+            await append(raw, [NewEvent(action.frozen.case_id, EventType.ACTION_EXECUTED, now, data)])
+            row = (await cases.fetch(raw, [action.frozen.case_id]))[action.frozen.case_id]
+            solution = self._pack.solution(cases.to_case(row))
+            await request_close(connection, raw, action.frozen.case_id, solution, ACTOR, now)
+
+    async def _start(self, action_id: UUID) -> Action | None:
+        """Move the action to `executing` and make that lasting, before anything is touched. None: not now, or never."""
+        now = self._now()
+        async with transaction(self._engine) as connection:
+            raw = await _begin(connection)
+            try:
+                action = await store.fetch(raw, action_id, lock=True)
+            except store.TamperedError as error:
+                log.error("action tampered with", action="execute", reset_action=str(action_id), problem=str(error))  # noqa: TRY400
+                raise
+            expired = machine.expire(action, now=now)
+            if expired.state is ActionState.EXPIRED:
+                if expired != action:
+                    await self._expired(raw, expired, now)
+                return None
+            action = machine.ripen(action, now=now)
+            if action.state is ActionState.COOLING and action.not_before is not None:
+                # The clock was set back, or the queue came early: the same job comes again.
+                await enqueue(connection, Job.EXECUTE, [str(action_id)], delay=action.not_before - now)
+                return None
+            try:
+                action = machine.begin(action, self._policy, now=now)
+            except ActionRefusedError as error:
+                # Stopped, refused or done meanwhile: that is an answer, not a failure.
+                log.info("action not executed", action="execute", reset_action=str(action_id), reason=str(error))
+                return None
+            await store.save(raw, action, now=now, who=ACTOR)
+        return action
+
+    async def _carry_out(self, action: Action) -> tuple[str, ...]:
+        """The steps at the backend. Returns the names of what was written. Raises StaleError when it reads back wrong."""
+        frozen = action.frozen
+        backend = self._identity[frozen.backend]
+        if frozen.account_ref is None:
+            raise StaleError("the action names no account: it cannot be carried out by okienko")
+        expected = Expected(frozen.account_ref, frozen.old_login)
+        written: list[str] = []
+        for step in frozen.steps:
+            if step is Step.UNLOCK:
+                done = await self._call(backend, "unlock", backend.unlock(expected))
+            elif step is Step.CHANGE_LOGIN and frozen.new_login:
+                done = await self._call(backend, "change_login", backend.change_login(expected, frozen.new_login))
+                expected = Expected(frozen.account_ref, frozen.new_login)
+            else:
+                continue
+            written += done.fields
+        account = await self._call(backend, "get", backend.get(frozen.account_ref))
+        _must_read_back(account, action)
+        return tuple(written)
+
+    async def _call(self, backend: IdentityBackend, operation: str, call: Coroutine[Any, Any, Any]) -> Any:
+        return await guarded(call, plugin=backend.name, operation=operation, seconds=self._timeout)
+
+    async def _fail(self, action_id: UUID, reason: str) -> None:
+        now = self._now()
+        async with transaction(self._engine) as connection:
+            raw = await _begin(connection)
+            action = await store.fetch(raw, action_id, lock=True)
+            if action.state is not ActionState.EXECUTING:
+                return
+            action = machine.fail(action, reason=reason)
+            await store.save(raw, action, now=now, who=ACTOR)
+            data = {"action": str(action_id), "state": action.state.value, "reason": reason}
+            await append(raw, [NewEvent(action.frozen.case_id, EventType.ACTION_ENDED, now, data)])
+            await to_human_review(raw, action.frozen.case_id)
+        log.error("action failed", action="execute", reset_action=str(action_id), reason=reason)
+
+    # --- activate ---------------------------------------------------------------------------------------------------
+
+    async def activate(self, ids: Sequence[UUID]) -> list[None | Exception]:
+        """Send mail 3 for each action that was carried out and lets its person set a new password."""
+        return [await self._retriable(self._activate(action_id)) for action_id in ids]
+
+    async def _activate(self, action_id: UUID) -> None:
+        async with transaction(self._engine) as connection:
+            raw = await raw_connection(connection)
+            action = await store.fetch(raw, action_id)
+            sent = await raw.fetchval("SELECT 1 FROM activation WHERE action_id = $1", action_id)
+        frozen = action.frozen
+        if action.state is not ActionState.DONE or Step.ACTIVATE not in frozen.steps or sent or not frozen.account_ref:
+            return
+        login = frozen.new_login if frozen.changes_login and frozen.new_login else frozen.old_login
+        backend = self._identity[frozen.backend]
+        by_backend = Operation.SEND_ACTIVATION in backend.operations
+        if by_backend:
+            call = backend.send_activation(
+                Expected(frozen.account_ref, login), lifetime_seconds=int(self._lifetime.total_seconds())
+            )
+            done: Done = await self._call(backend, "send_activation", call)
+            if not done.changed:
+                raise StaleError(f"the identity backend {backend.name} sent no activation mail")
+        now = self._now()
+        async with transaction(self._engine) as connection:
+            raw = await _begin(connection)
+            row = (await cases.fetch(raw, [frozen.case_id], lock=True))[frozen.case_id]
+            if await raw.fetchval("SELECT 1 FROM activation WHERE action_id = $1", action_id):
+                return
+            notices = Notices(self._pack, self._domain, now)
+            message_id: UUID | None = uuid4()
+            if not by_backend:
+                case = cases.to_case(row)
+                message_id = notices.add(
+                    row,
+                    NotificationKind.ACTIVATION,
+                    lambda i: NotificationContext(
+                        case, link=self._links.marker(LinkKind.ACTIVATE, i), new_login=frozen.new_login,
+                        deadline=now + self._lifetime,
+                    ),
+                    to=Address(address=login),
+                )  # fmt: skip
+            if message_id is None:
+                return
+            token = self._links.fingerprint(self._links.token(LinkKind.ACTIVATE, message_id))
+            await raw.execute(
+                "INSERT INTO activation (id, action_id, token_sha256, created_at, expires_at, attempts) VALUES ($1, $2, $3, $4, $5, 0)",
+                message_id, action_id, token, now, now + self._lifetime,
+            )  # fmt: skip
+            data = {"action": str(action_id), "by": backend.name if by_backend else ACTOR}
+            await notices.write(connection, raw)
+            await append(raw, [*notices.events, NewEvent(frozen.case_id, EventType.ACTIVATION_SENT, now, data)])
+
+    # --- expire -----------------------------------------------------------------------------------------------------
+
+    async def expire(self, ids: Sequence[UUID]) -> list[None | Exception]:
+        """End each action that waited too long; its case goes to a human."""
+        return [await self._retriable(self._expire(action_id)) for action_id in ids]
+
+    async def _expire(self, action_id: UUID) -> None:
+        now = self._now()
+        async with transaction(self._engine) as connection:
+            raw = await _begin(connection)
+            action = await store.fetch(raw, action_id, lock=True)
+            expired = machine.expire(action, now=now)
+            if expired != action:
+                await self._expired(raw, expired, now)
+
+    async def _expired(self, raw: Any, action: Action, now: datetime) -> None:
+        await store.save(raw, action, now=now, who=ACTOR)
+        data = {"action": str(action.frozen.action_id), "state": action.state.value, "reason": action.reason}
+        await append(raw, [NewEvent(action.frozen.case_id, EventType.ACTION_ENDED, now, data)])
+        await to_human_review(raw, action.frozen.case_id)
+
+
+def _must_read_back(account: Account | None, action: Action) -> None:
+    """Raise StaleError unless the account is now as the action wanted it."""
+    frozen = action.frozen
+    if account is None:
+        raise StaleError("the account is not there any more after the change")
+    wanted = frozen.new_login if frozen.changes_login and frozen.new_login else frozen.old_login
+    if account.login.lower() != wanted.lower():
+        raise StaleError("read back after the change, the account has another login than the approved one")
+    if Step.UNLOCK in frozen.steps and AccountFlag.LOCKED in account.flags:
+        raise StaleError("read back after the change, the account is still locked")
+
+
+async def _begin(connection: AsyncConnection) -> Any:
+    raw = await raw_connection(connection)
+    await connection.exec_driver_sql("SELECT 1")
+    return raw

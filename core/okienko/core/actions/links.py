@@ -1,0 +1,54 @@
+"""Secret links that only their receiver ever sees.
+
+A token is derived from a key and the id of the message that carries it, so that the database holds neither the token nor a
+text that it stands in: the text has a marker, and the token takes its place on the way out. What a visitor brings is
+recognised by its SHA-256.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from enum import StrEnum
+from uuid import UUID
+
+
+class LinkKind(StrEnum):
+    """What a link does; the last part of its path."""
+
+    ACTIVATE = "activate"
+    """Set a new password."""
+    STOP = "stop"
+    """Stop a change of login."""
+
+
+class Links:
+    """Makes and recognises links. `key` has at least 32 random octets; `base` is the public address of the web shell."""
+
+    def __init__(self, key: bytes, base: str) -> None:
+        if len(key) < 32:
+            raise ValueError("the key of links needs at least 32 octets")
+        self._key = key
+        self._base = base.rstrip("/")
+
+    def token(self, kind: LinkKind, message_id: UUID) -> str:
+        """The token of a message's link: 256 bits, base64url without padding."""
+        mac = hmac.new(self._key, kind.value.encode() + b"\0" + message_id.bytes, hashlib.sha256).digest()
+        return base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
+
+    def fingerprint(self, token: str) -> bytes:
+        """What is stored of a token."""
+        return hashlib.sha256(b"okienko link\0" + token.encode("utf-8", "replace")).digest()
+
+    def marker(self, kind: LinkKind, message_id: UUID) -> str:
+        """What stands in the stored text instead of the link. It cannot be guessed before the message exists."""
+        return f"{self._base}/{kind.value}/[{message_id}]"
+
+    def fill(self, text: str, message_id: UUID) -> str:
+        """The text with the real link, for the moment it goes out."""
+        for kind in LinkKind:
+            marker = self.marker(kind, message_id)
+            if marker in text:
+                text = text.replace(marker, f"{self._base}/{kind.value}/{self.token(kind, message_id)}")
+        return text
