@@ -33,7 +33,8 @@ _ENDINGS: tuple[tuple[str, tuple[str, ...]], ...] = (
     # Men's names in -o.
     ("ko", ("ki", "ka")), ("go", ("gi", "gona")), ("io", ("ia",)), ("o", ("y", "a", "ona")),
     # Moving vowels and soft ends.
-    ("rzec", ("rca",)), ("iek", ("ka",)), ("ek", ("ka",)), ("iec", ("ca", "ćca", "ńca", "śca")), ("ec", ("ca",)), ("eł", ("ła",)), ("ieł", ("ła",)),
+    ("rzec", ("rca",)),
+    ("iek", ("ka",)), ("ek", ("ka",)), ("iec", ("ca", "ćca", "ńca", "śca")), ("ec", ("ca",)), ("eł", ("ła",)), ("ieł", ("ła",)),
     ("zioł", ("zła",)), ("er", ("ra",)), ("el", ("la",)), ("iel", ("la",)), ("ień", ("nia",)), ("eń", ("nia",)), ("ew", ("wa",)),
     ("ąb", ("ębia", "ęba")), ("óg", ("oga",)), ("ój", ("oja",)), ("ół", ("oła",)), ("ów", ("owa",)), ("ód", ("oda",)),
     ("ń", ("nia",)), ("ć", ("cia",)), ("ś", ("sia",)), ("ź", ("zia",)), ("b", ("bia",)), ("p", ("pia",)), ("w", ("wia",)),

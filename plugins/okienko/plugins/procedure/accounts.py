@@ -1,0 +1,141 @@
+"""The rules that need more than the message: the sender's proof, the account, the signed application (A4, A5, B3 to B7).
+
+They are asked again after the first answer has gone, so that nobody learns from outside whether an account exists. Evidence
+texts name no person, no address and no number: the case page shows those to who may see them.
+"""
+
+from __future__ import annotations
+
+from okienko.plugins.evidence import Evidence, Proof
+from okienko.plugins.identity import Account
+from okienko.plugins.procedure.inflection import Agreement, agreement, swapped
+from okienko.plugins.signatures import Application
+from okienko.schemas import Person, Verdict
+
+MET, UNMET, UNKNOWN = Verdict.MET, Verdict.UNMET, Verdict.UNKNOWN
+Finding = tuple[Verdict, str]
+"""A verdict and its evidence, in English."""
+
+_NO_LOOKUP = "no identity backend looks accounts up"
+_MANY_PROBLEMS = 8
+
+
+def sender_is_login(evidence: Evidence) -> Finding:
+    """A4: sent, provably, from the address that the account was created with."""
+    verdict, why = _proved(evidence)
+    if verdict is not MET:
+        return verdict, why
+    if not evidence.looked_up:
+        return UNKNOWN, f"{why}; {_NO_LOOKUP}"
+    if evidence.account is None:
+        return UNMET, f"{why}; no account has this login"
+    return MET, f"{why}; an account has this login"
+
+
+def person_agrees(claimed: Person, evidence: Evidence) -> Finding:
+    """A5: the account exists, and its name and year of birth agree with the body."""
+    if not evidence.looked_up:
+        return UNKNOWN, _NO_LOOKUP
+    if evidence.account is None:
+        return UNMET, "there is no such account"
+    return _agrees(claimed, evidence.account)
+
+
+def application_is_complete(application: Application | None) -> Finding:
+    """B3: given name, family name, old and new login stand in the application."""
+    if application is None:
+        return UNKNOWN, "the application's content could not be read: a human types it beside the document"
+    wanted = {
+        "given name": application.given_name, "family name": application.family_name,
+        "lost e-mail": application.old_login, "new e-mail": application.new_login,
+    }  # fmt: skip
+    missing = [name for name, value in wanted.items() if not value]
+    if missing:
+        return UNKNOWN, f"not found in the application: {', '.join(missing)}; a human reads it"
+    return MET, "names, lost and new e-mail were read from the application"
+
+
+def is_signed(evidence: Evidence) -> Finding:
+    """B4: a valid qualified signature or podpis zaufany."""
+    report = evidence.signature
+    if report is None:
+        return UNKNOWN, "no signature verifier has looked at the application"
+    if report.valid and report.level is not None:
+        return MET, f"{report.level.value} by {report.format.value}"
+    codes = ", ".join(problem.code for problem in report.problems[:_MANY_PROBLEMS]) or "no reason given"
+    return UNMET, f"the signature does not count: {codes}"
+
+
+def signatory_is_applicant(evidence: Evidence) -> Finding:
+    """B5: name, and PESEL where the account has one."""
+    report, application, account = evidence.signature, evidence.application, evidence.account
+    if report is None or not report.valid or report.signatory is None:
+        return UNKNOWN, "nobody is known to have signed"
+    signer = Person(given_name=report.signatory.given_names, family_name=report.signatory.family_name)
+    if application is not None and application.given_name and application.family_name:
+        named = Person(given_name=application.given_name, family_name=application.family_name)
+        if agreement(named, signer) is Agreement.UNSURE:
+            return UNMET, "the signatory's name is not the applicant's"
+    if not evidence.looked_up or account is None:
+        return UNKNOWN, "there is no account to hold the signatory against"
+    number = account.person.pesel
+    if number is not None:
+        if report.signatory.pesel is None:
+            return UNKNOWN, "the account has a personal number, the signature has none"
+        if report.signatory.pesel != number:
+            return UNMET, "the signatory's personal number is not the account's"
+        return MET, "the signatory's personal number is the account's"
+    if agreement(signer, account.person) is Agreement.EXACT:
+        return MET, "the signatory's name is the account's, which has no personal number"
+    return UNKNOWN, "the signatory's name is not exactly the account's, which has no personal number"
+
+
+def sender_is_new_login(evidence: Evidence) -> Finding:
+    """B6: sent, provably, from the address that is to be the new login."""
+    verdict, why = _proved(evidence)
+    if verdict is not MET:
+        return verdict, why
+    application = evidence.application
+    if application is None or not application.new_login:
+        return UNKNOWN, f"{why}; the new login could not be read"
+    if evidence.sender is None or evidence.sender.address != application.new_login.lower():
+        return UNMET, f"{why}; it is not the new login that the application names"
+    return MET, f"{why}; it is the new login that the application names"
+
+
+def logins_are_right(claimed: Person, evidence: Evidence) -> Finding:
+    """B7: the old login exists and is the person's; the new one is not taken."""
+    if not evidence.looked_up:
+        return UNKNOWN, _NO_LOOKUP
+    if evidence.account is None:
+        return UNMET, "no account has the old login"
+    verdict, why = _agrees(claimed, evidence.account)
+    if verdict is not MET:
+        return verdict, why
+    if evidence.new_login_taken is None:
+        return UNKNOWN, "whether the new login is free could not be found out"
+    if evidence.new_login_taken:
+        return UNMET, "another account has the new login"
+    return MET, f"{why}; the new login is free"
+
+
+def _proved(evidence: Evidence) -> Finding:
+    sender = evidence.sender
+    if sender is None:
+        return UNKNOWN, "the sender was not checked"
+    verdict = {Proof.PROVED: MET, Proof.FAILED: UNMET, Proof.UNPROVED: UNKNOWN}[sender.proof]
+    return verdict, sender.evidence
+
+
+def _agrees(claimed: Person, account: Account) -> Finding:
+    person = account.person
+    year = person.birth_year or (person.pesel.birth_date.year if person.pesel else None)
+    if year is None:
+        return UNKNOWN, "the account has no year of birth"
+    if claimed.birth_year != year:
+        return UNMET, "the year of birth is not the account's"
+    found = agreement(claimed, person)
+    if found is Agreement.UNSURE:
+        hint = "; they agree with given and family name swapped" if swapped(claimed, person) else ""
+        return UNKNOWN, f"the name is neither the account's nor a genitive of it{hint}"
+    return MET, f"name ({found.value}) and year of birth are the account's"
