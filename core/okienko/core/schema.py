@@ -191,6 +191,42 @@ activation = sa.Table(
     comment="Links by which a person sets a new password; the token itself is nowhere",
 )
 
+web_session = sa.Table(
+    "web_session",
+    metadata,
+    sa.Column("token_sha256", sa.LargeBinary, primary_key=True),
+    sa.Column("who", sa.Text, nullable=False, index=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("emails", ARRAY(sa.Text), nullable=False),
+    sa.Column("roles", ARRAY(sa.Text), nullable=False),
+    sa.Column("created_at", _TIME, nullable=False),
+    sa.Column("seen_at", _TIME, nullable=False),
+)
+
+local_admin = sa.Table(
+    "local_admin",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("email", sa.Text, nullable=False),
+    sa.Column("password", sa.Text, nullable=False, comment="Argon2id, in PHC format"),
+    sa.Column("roles", ARRAY(sa.Text), nullable=False),
+    sa.Column("created_at", _TIME, nullable=False),
+    sa.Column("failed", sa.Integer, nullable=False, comment="Wrong passwords since the last right one"),
+    sa.Column("locked_until", _TIME),
+    comment="Administrators of an installation without an identity provider",
+)
+
+invitation = sa.Table(
+    "invitation",
+    metadata,
+    sa.Column("token_sha256", sa.LargeBinary, primary_key=True),
+    sa.Column("roles", ARRAY(sa.Text), nullable=False),
+    sa.Column("created_at", _TIME, nullable=False),
+    sa.Column("expires_at", _TIME, nullable=False),
+    sa.Column("used_at", _TIME),
+    comment="One-time links by which a local administrator sets themself up",
+)
+
 parked = sa.Table(
     "parked",
     metadata,

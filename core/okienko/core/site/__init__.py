@@ -1,0 +1,1 @@
+"""Pages for people: identity administrators, and holders of accounts who follow a link. Server-rendered, without JavaScript."""
