@@ -55,7 +55,7 @@ def make_engine(url: str, *, pool_size: int = 8) -> AsyncEngine:
     return create_async_engine(
         parsed.set(drivername="postgresql+asyncpg"),
         pool_size=pool_size,
-        max_overflow=8,
+        max_overflow=16,
         pool_pre_ping=False,
         connect_args={"timeout": 10, "server_settings": {"application_name": "okienko"}},
     )
@@ -82,35 +82,58 @@ async def raw_connection(connection: AsyncConnection) -> Any:
 
 
 async def enqueue(connection: AsyncConnection, entrypoint: str, ids: list[str]) -> None:
-    """Enqueue one job for each id, in the connection's open transaction."""
+    """Enqueue one job for each id, in the open `transaction` of the connection."""
     if not ids:
         return
-    raw = await raw_connection(connection)
-    if not raw.is_in_transaction():
-        # SQLAlchemy begins lazily; a job enqueued before that would commit alone.
-        await connection.execute(sa.text("SELECT 1"))
-    queries = Queries(TransactionDriver(raw))  # type: ignore[arg-type]  # only fetch and execute are used here
+    queries = Queries(TransactionDriver(await raw_connection(connection)))  # type: ignore[arg-type]  # only fetch and execute are used here
     await queries.enqueue([entrypoint] * len(ids), [i.encode() for i in ids], [0] * len(ids))
 
 
 @asynccontextmanager
-async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """A transaction; what says that the database is away becomes TransientError."""
+async def transaction(engine: AsyncEngine, *, snapshot: bool = False) -> AsyncIterator[AsyncConnection]:
+    """A transaction of asyncpg's own on a pooled connection; use it by `raw_connection`, not by SQLAlchemy's `execute`.
+
+    It is open from the first line of the block: SQLAlchemy begins with the first statement that goes through it, and what
+    went to asyncpg before that would commit alone. With `snapshot`, all reads see one moment and nothing can be written.
+    What says that the database is away becomes TransientError.
+    """
+    try:
+        async with engine.connect() as connection:
+            raw = await raw_connection(connection)
+            begin = raw.transaction(isolation="repeatable_read", readonly=True) if snapshot else raw.transaction()
+            try:
+                async with begin:
+                    yield connection
+            finally:
+                if raw.is_closed():
+                    # SQLAlchemy does not see what happens below it and would lend the dead connection out again.
+                    await connection.invalidate()
+    except (DBAPIError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+        if is_transient(error):
+            raise _away(error) from error
+        raise
+
+
+def _away(error: Exception) -> TransientError:
+    return TransientError(f"the database does not answer ({type(error).__name__}): it will be tried again")
+
+
+@asynccontextmanager
+async def _sqlalchemy(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A transaction for what needs SQLAlchemy itself."""
     try:
         async with engine.begin() as connection:
             yield connection
     except (DBAPIError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
         if is_transient(error):
-            raise TransientError(
-                f"the database does not answer ({type(error).__name__}): it will be tried again"
-            ) from error
+            raise _away(error) from error
         raise
 
 
 async def upgrade(engine: AsyncEngine) -> list[str]:
     """Bring our tables and the queue's to the newest version; returns what was done, for people. Idempotent."""
     done: list[str] = []
-    async with transaction(engine) as connection:
+    async with _sqlalchemy(engine) as connection:
         await connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('okienko upgrade'))"))
         before = await connection.run_sync(_revision)
         await connection.run_sync(_run_alembic)
@@ -133,7 +156,7 @@ async def upgrade(engine: AsyncEngine) -> list[str]:
 
 async def revision(engine: AsyncEngine) -> str | None:
     """The schema's revision, or None when there is none."""
-    async with transaction(engine) as connection:
+    async with _sqlalchemy(engine) as connection:
         return await connection.run_sync(_revision)
 
 

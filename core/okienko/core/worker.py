@@ -33,6 +33,8 @@ log = structlog.get_logger(__name__)
 
 BatchWork = Callable[[Sequence[UUID]], Awaitable[Sequence[None | Exception]]]
 
+_PARALLEL = {Job.REGISTER: 2, Job.NOTIFY: 2}
+"""Batches of one kind at the same time, where more than one."""
 HEARTBEAT = timedelta(seconds=20)
 """A job whose worker has not been heard of for so long is given to another."""
 
@@ -52,8 +54,7 @@ class Worker:
             Job.FOLLOW_UP: delivery.follow_up,
         }
         self._batchers = {
-            job: Batcher(_timed(job, do), limit=batch_size, parallel=1 if job is Job.PROCESS else 2)
-            for job, do in work.items()
+            job: Batcher(_timed(job, do), limit=batch_size, parallel=_PARALLEL.get(job, 1)) for job, do in work.items()
         }
         self._manager: QueueManager | None = None
         self._stopping = asyncio.Event()
@@ -113,19 +114,22 @@ class Worker:
         batcher = self._batchers[job]
 
         async def handle(queued: QueuedJob) -> None:
+            wanted = UUID((queued.payload or b"").decode())
             try:
-                await batcher.submit(UUID((queued.payload or b"").decode()))
-            except TransientError as error:
+                await batcher.submit(wanted)
+            except Exception as error:
+                if isinstance(error, TransientError):
+                    again, reason = error, str(error)
+                else:
+                    # A defect of ours. The work is not lost and not given up: it goes on once that is mended.
+                    again, reason = TransientError("unexpected"), f"unexpected {type(error).__name__}"
+                    log.exception("job failed", action="retry", job=job.value, error=type(error).__name__)
                 metrics.RETRIES.labels(job.value).inc()
-                delay = backoff(queued.attempts, error)
+                delay = backoff(queued.attempts, again)
                 log.warning(
-                    "job put back",
-                    action="retry",
-                    job=job.value,
-                    reason=str(error),
-                    delay_seconds=delay.total_seconds(),
+                    "job put back", action="retry", job=job.value, reason=reason, delay_seconds=delay.total_seconds()
                 )
-                raise RetryRequested(delay=delay, reason=str(error)) from error
+                raise RetryRequested(delay=delay, reason=reason) from error
 
         return handle
 
