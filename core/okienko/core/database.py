@@ -99,7 +99,7 @@ async def transaction(engine: AsyncEngine, *, snapshot: bool = False) -> AsyncIt
     """
     try:
         async with engine.connect() as connection:
-            raw = await raw_connection(connection)
+            raw = await _living(connection)
             begin = raw.transaction(isolation="repeatable_read", readonly=True) if snapshot else raw.transaction()
             try:
                 async with begin:
@@ -112,6 +112,15 @@ async def transaction(engine: AsyncEngine, *, snapshot: bool = False) -> AsyncIt
         if is_transient(error):
             raise _away(error) from error
         raise
+
+
+async def _living(connection: AsyncConnection) -> Any:
+    """The asyncpg connection below, made anew as long as the pool lends out ones that the server has closed meanwhile."""
+    raw = await raw_connection(connection)
+    while raw.is_closed():
+        await connection.invalidate()
+        raw = await raw_connection(connection)
+    return raw
 
 
 def _away(error: Exception) -> TransientError:

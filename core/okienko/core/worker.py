@@ -26,6 +26,7 @@ from okienko.core.database import UNREACHABLE, raw_connection, transaction
 from okienko.core.delivery import Delivery
 from okienko.core.jobs import Job, backoff
 from okienko.core.pipeline import Pipeline
+from okienko.core.reconcile import reconcile
 from okienko.metrics import catalogue as metrics
 from okienko.plugins.errors import TransientError
 
@@ -67,7 +68,7 @@ class Worker:
             started = time.monotonic()
             try:
                 await self._run_once()
-            except (*UNREACHABLE, asyncpg.PostgresError, ExceptionGroup, RuntimeError) as error:
+            except (*UNREACHABLE, asyncpg.PostgresError, TransientError, ExceptionGroup, RuntimeError) as error:
                 log.warning(
                     "worker lost the database", action="reconnect", error=type(error).__name__, wait_seconds=wait
                 )
@@ -94,6 +95,7 @@ class Worker:
             self._manager = manager
             if self._stopping.is_set():
                 return
+            await reconcile(self._engine)
             watcher = asyncio.create_task(_stop_when(lost, manager))
             try:
                 await manager.run(
@@ -129,7 +131,8 @@ class Worker:
                 log.warning(
                     "job put back", action="retry", job=job.value, reason=reason, delay_seconds=delay.total_seconds()
                 )
-                raise RetryRequested(delay=delay, reason=reason) from error
+                # The queue keeps the traceback, and a cause's own text may quote a message.
+                raise RetryRequested(delay=delay, reason=reason) from None
 
         return handle
 
