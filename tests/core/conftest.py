@@ -211,6 +211,12 @@ async def store(migrated_url: str) -> AsyncIterator[AsyncEngine]:
 
 
 @pytest.fixture
+def bench() -> type[Bench]:
+    """To make more than one."""
+    return Bench
+
+
+@pytest.fixture
 async def desk(store: AsyncEngine, tmp_path: Path) -> Bench:
     """The core with doubles round it."""
     return Bench(store, tmp_path / "spool")

@@ -284,7 +284,9 @@ async def test_a_connector_that_is_gone_spoils_no_batch(desk: Any, mail: Any) ->
     await desk.take(mail(), mail())
     await desk.step()
     await desk.step()
-    await desk.rows("UPDATE notification SET connector = 'gone' WHERE id = (SELECT min(id::text)::uuid FROM notification) RETURNING 1")
+    await desk.rows(
+        "UPDATE notification SET connector = 'gone' WHERE id = (SELECT min(id::text)::uuid FROM notification) RETURNING 1"
+    )
     await desk.settle()
     assert sorted(r["state"] for r in await desk.rows("SELECT state FROM notification")) == ["failed", "sent"]
 

@@ -18,7 +18,9 @@ from okienko.plugins.raw import RawContent
 from okienko.schemas import ChannelName
 
 
-def item(data: bytes = b"x", external_id: str | None = None, source: str = "imap:a", path: Path | None = None) -> RawItem:
+def item(
+    data: bytes = b"x", external_id: str | None = None, source: str = "imap:a", path: Path | None = None
+) -> RawItem:
     raw = RawContent(path=path) if path else RawContent(data)
     return RawItem(ChannelName.EMAIL, "email", source, raw, external_id=external_id)
 

@@ -55,9 +55,7 @@ async def test_replay_once(desk: Any, mail: Any) -> None:
     assert (await read_ledger(desk.engine)).balance == 0
 
 
-async def test_a_replay_that_breaks_off_changes_nothing(
-    desk: Any, mail: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_replay_that_breaks_off_changes_nothing(desk: Any, mail: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed before its last statement, it must not have taken the work off the list without queueing it."""
     desk.pack.failures["zepsute"] = PermanentError("bad")
     await desk.take(mail("zepsute"))
