@@ -19,9 +19,11 @@ class Doubling:
         self.batches: list[list[int]] = []
         self.go = asyncio.Event()
         self.go.set()
+        self.entered = asyncio.Event()
 
     async def __call__(self, items: Sequence[int]) -> list[int | Exception]:
         self.batches.append(list(items))
+        self.entered.set()
         await self.go.wait()
         return [ValueError(str(n)) if n < 0 else 2 * n for n in items]
 
@@ -45,8 +47,7 @@ async def test_while_one_batch_works_the_next_gathers() -> None:
     work.go.clear()
     batcher: Batcher[int, int] = Batcher(work, limit=10)
     first = asyncio.create_task(batcher.submit(1))
-    while not work.batches:
-        await asyncio.sleep(0)
+    await work.entered.wait()
     rest = [asyncio.create_task(batcher.submit(n)) for n in range(2, 6)]
     await asyncio.sleep(0)
     work.go.set()
@@ -80,8 +81,7 @@ async def test_who_left_before_the_batch_is_not_worked_for() -> None:
     work.go.clear()
     batcher: Batcher[int, int] = Batcher(work, limit=10)
     first = asyncio.create_task(batcher.submit(1))
-    while not work.batches:
-        await asyncio.sleep(0)
+    await work.entered.wait()
     gone, stays = asyncio.create_task(batcher.submit(2)), asyncio.create_task(batcher.submit(3))
     await asyncio.sleep(0)
     gone.cancel()
@@ -96,8 +96,7 @@ async def test_cancelled_during_the_batch_hurts_no_neighbour() -> None:
     work.go.clear()
     batcher: Batcher[int, int] = Batcher(work, limit=10)
     gone, stays = asyncio.create_task(batcher.submit(1)), asyncio.create_task(batcher.submit(2))
-    while not work.batches:
-        await asyncio.sleep(0)
+    await work.entered.wait()
     gone.cancel()
     work.go.set()
     assert await stays == 4

@@ -326,11 +326,15 @@ async def test_exclusive_while_the_worker_lives(desk: Any) -> None:
 async def test_a_killed_workers_locks_go_with_it(desk: Any) -> None:
     """The server ends a dead client's session; a worker that was only cut off is told to try again."""
     one = UUID(int=1)
-    with pytest.raises(TransientError):
+
+    async def cut_off() -> None:
         async with exclusively(desk.engine, Job.NOTIFY, [one]):
             await desk.rows("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
             async with exclusively(desk.engine, Job.NOTIFY, [one]) as others:
                 assert others == {one}
+
+    with pytest.raises(TransientError):
+        await cut_off()
 
 
 async def test_ending_an_action_closes_its_case(desk: Any, mail: Any) -> None:

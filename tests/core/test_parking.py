@@ -26,12 +26,12 @@ from okienko.plugins.errors import (
         (PermanentError("x"), ParkReason.REFUSED),
         (MisconfiguredError("x"), ParkReason.MISCONFIGURED),
         (PluginLoadError("x"), ParkReason.MISCONFIGURED),
-        (ValueError("PESEL 02070803628"), ParkReason.DEFECT),
+        (ValueError("PESEL 02670803626"), ParkReason.DEFECT),
     ],
 )
 def test_reasons(error: Exception, reason: ParkReason) -> None:
     assert reason_of(error) is reason
-    assert "02070803628" not in problem_of(error)
+    assert "02670803626" not in problem_of(error)
 
 
 async def test_replay_once(desk: Any, mail: Any) -> None:

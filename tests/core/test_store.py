@@ -67,11 +67,15 @@ async def test_events_are_append_only(desk: Any, mail: Any, statement: str) -> N
 
 async def test_a_transaction_is_open_from_its_first_line(store: AsyncEngine) -> None:
     """What goes to asyncpg directly must not commit alone."""
-    with pytest.raises(RuntimeError, match="crash"):
+
+    async def breaks_off() -> None:
         async with transaction(store) as connection:
             raw = await raw_connection(connection)
             await raw.execute("INSERT INTO seen (mailbox, key, envelope_id) VALUES ('a', 'k', gen_random_uuid())")
             raise RuntimeError("crash")
+
+    with pytest.raises(RuntimeError, match="crash"):
+        await breaks_off()
     async with transaction(store) as connection:
         assert await (await raw_connection(connection)).fetchval("SELECT count(*) FROM seen") == 0
 

@@ -26,6 +26,7 @@ UNREACHABLE = (
 )
 """What a database that is down, full or restarting raises."""
 
+_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _TRANSIENT_SQLSTATES = ("08", "40", "53", "55P03", "57")
 """Connection, serialisation and deadlock, out of resources (disk full is 53100), lock not available, shutdown."""
 
@@ -91,58 +92,35 @@ async def enqueue(connection: AsyncConnection, entrypoint: str, ids: list[str]) 
 
 @asynccontextmanager
 async def transaction(engine: AsyncEngine, *, snapshot: bool = False) -> AsyncIterator[AsyncConnection]:
-    """A transaction of asyncpg's own on a pooled connection; use it by `raw_connection`, not by SQLAlchemy's `execute`.
+    """A transaction that is open from the first line of the block; what says that the database is away is TransientError.
 
-    It is open from the first line of the block: SQLAlchemy begins with the first statement that goes through it, and what
-    went to asyncpg before that would commit alone. With `snapshot`, all reads see one moment and nothing can be written.
-    What says that the database is away becomes TransientError.
+    SQLAlchemy itself begins with the first statement that goes through it, and what went to asyncpg before that would
+    commit alone. With `snapshot`, all reads see one moment and nothing can be written.
     """
     try:
         async with engine.connect() as connection:
-            raw = await _living(connection)
-            begin = raw.transaction(isolation="repeatable_read", readonly=True) if snapshot else raw.transaction()
-            try:
-                async with begin:
-                    yield connection
-            finally:
-                if raw.is_closed():
-                    # SQLAlchemy does not see what happens below it and would lend the dead connection out again.
-                    await connection.invalidate()
+            await _living(connection)
+            async with connection.begin():
+                await connection.exec_driver_sql(_SNAPSHOT if snapshot else "SELECT 1")
+                yield connection
     except (DBAPIError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
         if is_transient(error):
-            raise _away(error) from error
+            raise TransientError(
+                f"the database does not answer ({type(error).__name__}): it will be tried again"
+            ) from error
         raise
 
 
-async def _living(connection: AsyncConnection) -> Any:
-    """The asyncpg connection below, made anew as long as the pool lends out ones that the server has closed meanwhile."""
-    raw = await raw_connection(connection)
-    while raw.is_closed():
+async def _living(connection: AsyncConnection) -> None:
+    """Connect anew as long as the pool lends out connections that the server has closed meanwhile."""
+    while (await raw_connection(connection)).is_closed():
         await connection.invalidate()
-        raw = await raw_connection(connection)
-    return raw
-
-
-def _away(error: Exception) -> TransientError:
-    return TransientError(f"the database does not answer ({type(error).__name__}): it will be tried again")
-
-
-@asynccontextmanager
-async def _sqlalchemy(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """A transaction for what needs SQLAlchemy itself."""
-    try:
-        async with engine.begin() as connection:
-            yield connection
-    except (DBAPIError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
-        if is_transient(error):
-            raise _away(error) from error
-        raise
 
 
 async def upgrade(engine: AsyncEngine) -> list[str]:
     """Bring our tables and the queue's to the newest version; returns what was done, for people. Idempotent."""
     done: list[str] = []
-    async with _sqlalchemy(engine) as connection:
+    async with transaction(engine) as connection:
         await connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('okienko upgrade'))"))
         before = await connection.run_sync(_revision)
         await connection.run_sync(_run_alembic)
@@ -165,7 +143,7 @@ async def upgrade(engine: AsyncEngine) -> list[str]:
 
 async def revision(engine: AsyncEngine) -> str | None:
     """The schema's revision, or None when there is none."""
-    async with _sqlalchemy(engine) as connection:
+    async with transaction(engine) as connection:
         return await connection.run_sync(_revision)
 
 

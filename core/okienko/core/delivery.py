@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from okienko.core.attempts import Attempts
 from okienko.core.calls import Calls
-from okienko.core.closing import Closing
+from okienko.core.followup import FollowUp
 from okienko.core.registering import Registering
 from okienko.core.sending import Sending
 from okienko.plugins.ports import Channel, CsdBackend, IdentityBackend, ProcedurePack
@@ -36,11 +36,11 @@ class Delivery:
             attempts=attempts,
         )  # fmt: skip
         sending = Sending(engine, now, channels=channels, calls=calls, attempts=attempts)
-        closing = Closing(
+        following = FollowUp(
             engine, now, csd=csd, pack=pack, message_domain=message_domain, calls=calls, attempts=attempts
         )
         self.register = registering.register
         self.notify = sending.notify
-        self.close = closing.close
-        self.reopen = closing.reopen
-        self.follow_up = closing.follow_up
+        self.close = following.close
+        self.reopen = following.reopen
+        self.follow_up = following.follow_up

@@ -1,4 +1,4 @@
-"""Messages to people, put down in the same commit as the events that call for them."""
+"""Messages to a person, queued in the transaction of the change that they tell of."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
-from okienko.core.database import enqueue, raw_connection
-from okienko.core.events import NewEvent, append
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from okienko.core.database import enqueue
+from okienko.core.events import NewEvent
 from okienko.core.jobs import Job
 from okienko.metrics import catalogue as metrics
-from okienko.plugins.ports import RenderedText
-from okienko.schemas import Case, EventType, NotificationKind
+from okienko.plugins.ports import NotificationContext, ProcedurePack
+from okienko.schemas import Address, EventType, NotificationKind
 
 _COLUMNS = (
     "id", "case_id", "kind", "connector", "to_name", "to_address", "subject", "text", "message_id", "in_reply_to", "state",
@@ -23,50 +25,62 @@ _COLUMNS = (
 
 @dataclass
 class Notices:
-    """What one transaction is to write: events, and messages with their jobs."""
+    """Collects messages and their events; `write` queues the messages, the caller appends the events."""
 
+    pack: ProcedurePack
     domain: str
-    """Of the Message-IDs."""
+    now: datetime
     events: list[NewEvent] = field(default_factory=list)
-    messages: list[tuple[Any, ...]] = field(default_factory=list)
-    refs: list[tuple[Any, ...]] = field(default_factory=list)
-    withheld: list[str] = field(default_factory=list)
+    _rows: list[tuple[Any, ...]] = field(default_factory=list)
+    _mailboxes: list[str] = field(default_factory=list)
 
     def add(
-        self, row: Any, case: Case, kind: NotificationKind, now: datetime, render: Callable[[], RenderedText]
-    ) -> None:
-        """Add the message to the person, or the event that says why there is none. `row` is the case's row.
+        self,
+        row: Any,
+        kind: NotificationKind,
+        context: Callable[[UUID], NotificationContext] | NotificationContext,
+        *,
+        to: Address | None = None,
+        withheld: str | None = None,
+    ) -> UUID | None:
+        """Queue one message about the case of `row` (a row of the cases table); returns its id.
 
-        A person's closing of the case is told even to a correspondent whom no machine answers.
+        `to` unset: the case's requester. `withheld`, or no address at all: an event says why there is none, and None is
+        returned. A context that needs the message's id is given as a function of it.
         """
-        why = row["silenced"] if kind is not NotificationKind.CLOSED else None
-        if case.requester is None or why:
-            data = {"kind": kind.value, "why": "no_sender" if case.requester is None else why}
-            self.events.append(NewEvent(case.id, EventType.NOTIFICATION_WITHHELD, now, data))
-            self.withheld.append(kind.value)
-            return
-        text = render()
+        address = to or _requester(row)
+        if address is None:
+            withheld = withheld or "no_sender"
+        if withheld or address is None:
+            data = {"kind": kind.value, "why": withheld}
+            self.events.append(NewEvent(row["id"], EventType.NOTIFICATION_WITHHELD, self.now, data))
+            metrics.NOTIFICATIONS.labels(kind.value, "withheld").inc()
+            return None
         notification_id = uuid4()
-        # Lasting: a second attempt after a lost answer is recognised by the mail systems on its way.
-        message_id = f"{notification_id}@{self.domain}"
-        self.messages.append(
+        text = self.pack.render(kind, context(notification_id) if callable(context) else context)
+        self._rows.append(
             (
-                notification_id, case.id, kind.value, row["connector"], case.requester.name, case.requester.address,
-                text.subject, text.text, message_id, row["origin_message_id"], "queued", now,
+                notification_id, row["id"], kind.value, row["connector"], address.name, address.address, text.subject, text.text,
+                f"{notification_id}@{self.domain}", row["origin_message_id"] if to is None else None, "queued", self.now,
             )
         )  # fmt: skip
-        self.refs.append((case.mailbox, message_id, case.id))
+        self._mailboxes.append(row["mailbox"])
         data = {"notification": str(notification_id), "kind": kind.value}
-        self.events.append(NewEvent(case.id, EventType.NOTIFICATION_QUEUED, now, data))
+        self.events.append(NewEvent(row["id"], EventType.NOTIFICATION_QUEUED, self.now, data))
+        return notification_id
 
-    async def write(self, connection: Any) -> None:
-        """Write it all, in the open `transaction` of the connection."""
-        raw = await raw_connection(connection)
-        if self.messages:
-            await raw.copy_records_to_table("notification", records=self.messages, columns=_COLUMNS)
-            # The reply to our message must find its case.
-            await raw.copy_records_to_table("thread_ref", records=self.refs, columns=("mailbox", "ref", "case_id"))
-            await enqueue(connection, Job.NOTIFY, [str(message[0]) for message in self.messages])
-        await append(raw, self.events)
-        for kind in self.withheld:
-            metrics.NOTIFICATIONS.labels(kind, "withheld").inc()
+    async def write(self, connection: AsyncConnection, raw: Any) -> None:
+        """Write the rows and enqueue their jobs, in the open transaction."""
+        if not self._rows:
+            return
+        await raw.copy_records_to_table("notification", records=self._rows, columns=_COLUMNS)
+        # The reply to our message must find its case.
+        refs = [(mailbox, row[8], row[1]) for mailbox, row in zip(self._mailboxes, self._rows, strict=True)]
+        await raw.copy_records_to_table("thread_ref", records=refs, columns=("mailbox", "ref", "case_id"))
+        await enqueue(connection, Job.NOTIFY, [str(row[0]) for row in self._rows])
+
+
+def _requester(row: Any) -> Address | None:
+    if not row["requester_address"]:
+        return None
+    return Address(name=row["requester_name"] or "", address=row["requester_address"])

@@ -13,7 +13,7 @@ from okienko.core import cases
 from okienko.core.attempts import Attempts
 from okienko.core.calls import Calls
 from okienko.core.database import enqueue, raw_connection, transaction
-from okienko.core.events import NewEvent
+from okienko.core.events import NewEvent, append
 from okienko.core.jobs import Job
 from okienko.core.notices import Notices
 from okienko.core.states import AFTER_REGISTRATION, move
@@ -116,7 +116,7 @@ class Registering:
 
     async def _settle(self, connection: Any, rows: Sequence[Any], refs: Mapping[UUID, CsdRef], now: datetime) -> None:
         raw = await raw_connection(connection)
-        notices = Notices(self._domain)
+        notices = Notices(self._pack, self._domain, now)
         updates: list[tuple[Any, ...]] = []
         actions: list[tuple[Any, ...]] = []
         for row in rows:
@@ -130,11 +130,12 @@ class Registering:
             else:
                 data = {"why": "answered, no work for the CSD"}
                 notices.events.append(NewEvent(case.id, EventType.CLOSED, now, data))
-            self._tell(notices, row, case, now)
+            self._tell(notices, row, case)
             if ref and case.decision.outcome in _ACTED_ON and case.procedure in _ACCOUNT_PROCEDURES:
                 actions.append(self._action(notices, case, case.procedure, now))
         await raw.execute(_REGISTERED, self._csd.name, *(list(c) for c in zip(*updates, strict=True)))
-        await notices.write(connection)
+        await notices.write(connection, raw)
+        await append(raw, notices.events)
         if actions:
             await raw.copy_records_to_table("reset_action", records=actions, columns=_ACTION_COLUMNS)
         merged = await raw.fetch(MERGED, [row["id"] for row in rows])
@@ -143,14 +144,14 @@ class Registering:
         again = {str(m["case_id"]) for m in merged if m["case_id"] not in refs}
         await enqueue(connection, Job.REOPEN, sorted(again))
 
-    def _tell(self, notices: Notices, row: Any, case: Case, now: datetime) -> None:
+    def _tell(self, notices: Notices, row: Any, case: Case) -> None:
         kind = NotificationKind.REGISTERED
         if case.csd is None:
             kind = NotificationKind.SELF_SERVICE
         elif case.decision.outcome is DecisionOutcome.UNMET:
             kind = NotificationKind.UNMET
-        pack, context = self._pack, NotificationContext(case)
-        notices.add(row, case, kind, now, lambda: self._calls.ask(pack, lambda: pack.render(kind, context)))
+        context = NotificationContext(case)
+        self._calls.ask(self._pack, lambda: notices.add(row, kind, context, withheld=row["silenced"]))
 
     def _action(self, notices: Notices, case: Case, procedure: Procedure, now: datetime) -> tuple[Any, ...]:
         must_check, action_id = list(case.decision.rules(Verdict.UNKNOWN)), uuid4()

@@ -35,7 +35,7 @@ UPDATE cases SET state = $2, closed_at = NULL, csd_backend = $3, csd_number = $4
 _WHY = "the person wrote again"
 
 
-class Closing:
+class FollowUp:
     """Step 5 of a message's way. Each of its jobs can be done again without harm."""
 
     def __init__(
@@ -85,16 +85,14 @@ class Closing:
             state = move(case.state, CaseState.CLOSED)
             await raw.execute("UPDATE cases SET state = $2, closed_at = $3 WHERE id = $1", case_id, state.value, now)
             data = {"number": case.csd.number if case.csd else None}
-            notices = Notices(self._domain, [NewEvent(case_id, EventType.CLOSED, now, data, request["who"])])
-            context = NotificationContext(
-                case.model_copy(update={"state": state, "closed_at": now}), request["solution"]
-            )
-            kind = NotificationKind.CLOSED
-            notices.add(
-                row, context.case, kind, now,
-                lambda: self._calls.ask(self._pack, lambda: self._pack.render(kind, context)),
-            )  # fmt: skip
-            await notices.write(connection)
+            notices = Notices(self._pack, self._domain, now)
+            notices.events.append(NewEvent(case_id, EventType.CLOSED, now, data, request["who"]))
+            closed = case.model_copy(update={"state": state, "closed_at": now})
+            context = NotificationContext(closed, request["solution"])
+            # A person closed it: that is told even to a correspondent whom no machine answers.
+            self._calls.ask(self._pack, lambda: notices.add(row, NotificationKind.CLOSED, context))
+            await notices.write(connection, raw)
+            await append(raw, notices.events)
 
     async def reopen(self, ids: Sequence[UUID]) -> list[None | Exception]:
         """Open closed cases again, here and in the CSD; one that was closed without a ticket gets one now."""
