@@ -21,6 +21,26 @@ SELECT seq, id, channel, connector, source, mailbox, external_id, mail_from, rcp
 FROM envelope WHERE id = ANY($1::uuid[]) AND (outcome = 'received' OR $2) ORDER BY seq
 """
 
+_SIZES = """
+SELECT id, size FROM envelope
+WHERE id = ANY($1::uuid[]) AND outcome = 'received' ORDER BY seq
+"""
+
+
+async def portions(engine: AsyncEngine, ids: Sequence[UUID], *, octets: int) -> list[list[UUID]]:
+    """The envelopes among `ids` that wait to be processed, oldest first, in groups of at most so many octets (or of one)."""
+    async with transaction(engine) as connection:
+        rows = await (await raw_connection(connection)).fetch(_SIZES, list(ids))
+    groups: list[list[UUID]] = []
+    room = 0
+    for row in rows:
+        if row["size"] > room or not groups:
+            groups.append([])
+            room = octets
+        groups[-1].append(row["id"])
+        room -= row["size"]
+    return groups
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:

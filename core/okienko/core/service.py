@@ -17,6 +17,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from okienko.core import database
+from okienko.core.calls import Calls
 from okienko.core.delivery import Delivery
 from okienko.core.embedded import EmbeddedPostgres
 from okienko.core.intake import DurableIntake
@@ -104,13 +105,14 @@ async def open_service(
         pack = pick(plugins.procedures, settings.procedure, "OKIENKO_PROCEDURE")
         policies = [pick(plugins.policies, name, "OKIENKO_POLICIES") for name in settings.policies]
         await csd.start()
+        calls = Calls(settings.plugin_timeout, on_stop=plugins.stop, on_resume=plugins.resume)
         pipeline = Pipeline(
             engine, now, channels=plugins.channels, policies=policies, pack=pack, identity=identity,
-            spool=settings.home / "spool", timeout=settings.plugin_timeout,
+            spool=settings.home / "spool", calls=calls,
         )  # fmt: skip
         delivery = Delivery(
             engine, now, channels=plugins.channels, csd=csd, identity=identity, pack=pack,
-            message_domain=settings.message_domain, timeout=settings.plugin_timeout,
+            message_domain=settings.message_domain, calls=calls,
         )  # fmt: skip
         yield Service(
             settings=settings,
