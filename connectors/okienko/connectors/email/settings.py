@@ -81,6 +81,11 @@ class EmailSettings(PluginSettings):
     relay_ca: Path | None = Field(default=None, description="CA certificates (PEM) of the relay; unset: the system's")
     relay_user: str | None = Field(default=None, description="Login at the relay")
     relay_password: SecretStr | None = Field(default=None, description="Password at the relay")
+    relay_sender: str = Field(
+        default="",
+        pattern=r"^([^@\s<>]+@[^@\s<>]+)?$",
+        description="Reverse-path of our mails; empty: the null one (RFC 3834), which a submission service may refuse",
+    )
     send_timeout: float = Field(default=20.0, gt=0, description="Time limit of one SMTP step, in seconds")
 
     @field_validator("mailboxes")
