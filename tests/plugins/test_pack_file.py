@@ -47,6 +47,10 @@ def test_the_shipped_pack_is_whole() -> None:
         (replaced('closed = "closed.txt.j2"\n', ""), r"templates: closed missing"),
         (replaced('new_word = "NOWE"', 'new_word = " "'), r"new_word: .*at least one word"),
         (replaced('address = "helpdesk-eclo@mf.gov.pl"', 'address = "helpdesk"'), r"desk\.address"),
+        (replaced('phone = "33 483 20 55"', 'phone = "+48 33 483 20 55"'), r"desk\.phone: .*pattern"),
+        (replaced('country_code = "+48"', 'country_code = "48"'), r"desk\.country_code: .*pattern"),
+        (replaced("hours = { pl", "hours = { de"), r"desk\.hours\.pl: Field required"),
+        (replaced("activation_subject", "activation"), r"recovery\.activation_subject: Field required"),
     ],
 )
 def test_the_error_names_the_field(tmp_path: Path, change: Callable[[str], str], message: str) -> None:
@@ -55,6 +59,27 @@ def test_the_error_names_the_field(tmp_path: Path, change: Callable[[str], str],
     with pytest.raises(MisconfiguredError, match=message) as raised:
         read_pack(path)
     assert "own.toml" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "marker"),
+    [
+        ("near_ratio = 0.85", "near_ration = 0.85", "near_ration = "),
+        ("digits = 9", 'digits = "many"', "digits = "),
+        ('procedure = "unlock"', 'procedure = "unlok"', "unlok"),
+        (r"'\breklamacj", r"'(\breklamacj", "(\\breklamacj"),
+        # What is not there has no line: its table's is named.
+        ('phone = "33 483 20 55"\n', "", "[desk]"),
+        ('[rules.A1]\npl = "', '[rules.A1]\npl = " "\n# "', 'pl = " "'),
+        ("hours = { pl = ", "hours = { de = ", "hours = "),
+    ],
+)
+def test_the_error_names_the_line(tmp_path: Path, old: str, new: str, marker: str) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(replaced(old, new)(TEXT), encoding="utf-8")
+    line = next(n for n, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1) if marker in text)
+    with pytest.raises(MisconfiguredError, match=rf"own\.toml is wrong: .*line {line}, "):
+        read_pack(path)
 
 
 def test_missing_and_unreadable_files(tmp_path: Path) -> None:
