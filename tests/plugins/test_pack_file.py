@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from okienko.plugins.context import PluginContext
 from okienko.plugins.errors import MisconfiguredError
 from okienko.plugins.procedure.model import REQUIRED_RULES, read_pack
+from okienko.plugins.procedure.repeats import endless_in_endless
 from okienko.plugins.puesc import SHIPPED, okienko_procedures
 
 TEXT = (SHIPPED / "pack.toml").read_text(encoding="utf-8")
@@ -41,6 +43,10 @@ def test_the_shipped_pack_is_whole() -> None:
         (replaced("digits = 9", 'digits = "many"'), r"number\.digits: .*integer"),
         (replaced('procedure = "unlock"', 'procedure = "unlok"'), r"service_requests\.1\.procedure"),
         (replaced(r"'\breklamacj", r"'(\breklamacj"), r"complaint\.all_of\.0: .*not a regular expression"),
+        (
+            replaced(r"'\breklamacj", r"'(\w+ ?)+\breklamacj"),
+            r"complaint\.all_of\.0: .*could run for ever: \(\\w\+ \?\)\+",
+        ),
         (replaced('"reklamacj"', '"Reklamację"'), r"complaint\.keywords\.0: .*write it folded .*'reklamacje'"),
         (replaced("[rules.B7]", "[rules.B8]"), r"rules: B7 missing; add rules\.B7"),
         (replaced("[rules.C3]", '[rules.X]\npl = "x"\nen = "x"\n[rules.C3]'), r"rules: X unknown"),
@@ -59,6 +65,19 @@ def test_the_error_names_the_field(tmp_path: Path, change: Callable[[str], str],
     with pytest.raises(MisconfiguredError, match=message) as raised:
         read_pack(path)
     assert "own.toml" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("(a+)+", "(a+)+"), ("(a*)*b", "(a*)*"), ("x((?:ab)+c)*", "((?:ab)+c)*"), ("(a{2,})+", "(a{2,})+"), ("(?:(a+))*", "(?:(a+))*"),
+        ("(a|b+){1,}", "(a|b+){1,}"), ("(a+){0,5}", None), ("(a)+", None), ("a+b+", None), ("(a+)b*", None), (r"(a\+)+", None),
+        ("([+*]b)+", None), ("[(+]*", None), (r"(\(a+)b", None), ("(a+)(b)*", None), ("(a+)?c*", None), ("([^]+]x)*", None),
+    ],
+)  # fmt: skip
+def test_repeats_within_repeats(pattern: str, found: str | None) -> None:
+    re.compile(pattern)
+    assert endless_in_endless(pattern) == found
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,19 @@ def test_missing_and_repeated_fields_are_named() -> None:
     assert {"several_from", "several_subject", "several_message-id"} <= set(twice.defects)
 
 
+def test_the_sender_is_who_stands_in_from() -> None:
+    message = read("x", "Sender: ewa@x.example", "Reply-To: Ewa <ewa@x.example>", "Return-Path: <ewa@x.example>")
+    assert message.sender is not None
+    assert message.sender.address == "osoba1@poczta.example"
+    assert message.reply_to is not None
+    assert message.reply_to.address == "ewa@x.example"
+    # Nobody else is taken for it when it is missing: answers would go to whom no rule names.
+    assert (
+        parse_message(RawContent(b"Subject: NOWE\r\nSender: ewa@x.example\r\nReply-To: ewa@x.example\r\n\r\nx")).sender
+        is None
+    )
+
+
 @pytest.mark.parametrize(
     ("value", "quiet"),
     [("All", True), ("OOF, AutoReply", True), ("DR", False), ("DR, RN, NRN", False), ("None", False)],

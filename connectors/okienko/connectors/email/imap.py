@@ -127,11 +127,16 @@ class Mailbox:
         """One batch of what lies in the folder. False when there is nothing to do now."""
         now = time.monotonic()
         present = connection.uids()
-        self._deferred = {uid: entry for uid, entry in self._deferred.items() if uid in set(present)}
+        if self._deferred:
+            self._deferred = {uid: self._deferred[uid] for uid in present if uid in self._deferred}
         ready = [uid for uid in present if uid not in self._deferred or self._deferred[uid][1] <= now]
         if not ready:
             return False
         sizes = connection.sizes(ready[:BATCH_COUNT])
+        for uid in ready[:BATCH_COUNT]:
+            if uid not in sizes:
+                # Gone since we looked, or a server that cannot say: without a pause we would ask it again at once, for ever.
+                self._defer(uid, LookupError("the server gave no size"))
         batch: list[int] = []
         total = 0
         for uid, size in sizes.items():

@@ -43,6 +43,9 @@ class EmailSettings(PluginSettings):
     idle_timeout: float = Field(
         default=300.0, gt=0, description="Seconds that a client may be silent (RFC 5321, 4.5.3.2: five minutes)"
     )
+    message_timeout: float = Field(
+        default=1800.0, gt=0, description="Seconds that one message may take to come, however busily it drips (421)"
+    )
     accept_timeout: float = Field(
         default=60.0, gt=0, description="Seconds that storing one message may take before the client hears 451"
     )

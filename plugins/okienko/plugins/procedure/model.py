@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from okienko.plugins.errors import MisconfiguredError
 from okienko.plugins.procedure.identical import folded
+from okienko.plugins.procedure.repeats import endless_in_endless
 from okienko.plugins.procedure.toml_lines import line_of
 from okienko.schemas import NotificationKind, Procedure
 from okienko.schemas.base import Model
@@ -21,6 +22,10 @@ def _pattern(text: str) -> str:
         re.compile(text)
     except re.error as error:
         raise ValueError(f"not a regular expression: {error}") from None
+    if nested := endless_in_endless(text):
+        raise ValueError(
+            f"it could run for ever: {nested} repeats without end what does so itself; write {{0,5}} or the like"
+        )
     return text
 
 

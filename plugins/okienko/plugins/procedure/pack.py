@@ -25,6 +25,8 @@ A, B = Procedure.EMERGENCY_PASSWORD, Procedure.EMERGENCY_PASSWORD_AND_EMAIL
 _EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 _TELLING = 3
 """Words that subject or sentence and a text share, from which on the text is taken for a miss of them."""
+_ALL = 2
+"""What _said answers for a full name with a year."""
 _SENTENCES = 10
 """Sentences of one mail that are looked at."""
 _READ = 100_000
@@ -146,8 +148,14 @@ class DeclaredPack:
 
         Some copy the instruction before they write, sentence and all.
         """
-        persons = [self._names.person_after(text, self._now().year) for text in after]
-        return max(persons, key=_said, default=Person())
+        best: Person | None = None
+        for text in after:
+            person = self._names.person_after(text, self._now().year)
+            if best is None or _said(person) > _said(best):
+                best = person
+            if _said(best) == _ALL:
+                break
+        return best or Person()
 
     def decide(self, message: InboundMessage, classification: Classification, evidence: Evidence) -> Decision:
         """See ProcedurePack. C3, S2; S3; A1 to A5; B1 to B7; C; nothing for a follow-up."""
