@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from corpus import SUBJECT, head
@@ -206,6 +208,23 @@ def test_an_alternative_beside_a_footer() -> None:
     )
     body = f"--b\r\n{inner}\r\n--b\r\nContent-Type: text/plain\r\n\r\nstopka\r\n--b--\r\n"
     assert read(body, 'Content-Type: multipart/mixed; boundary="b"').text == "prosba\nstopka"
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "Content-Type: text/plain" + "; a=b" * 48_000,
+        'Content-Type: text/plain; a="' + '";' * 120_000,
+        "Content-Disposition: inline" + ";" * 240_000,
+        "Subject: " + "=?utf-8?q?=C5=81?= " * 12_000,
+        "Subject: " + "=?u?q?" * 40_000,
+        "References: " + "a@" * 120_000,
+    ],
+)
+def test_a_field_of_a_quarter_megabyte_costs_little(field: str) -> None:
+    started = time.perf_counter()
+    assert read("tekst", field).text.strip() == "tekst"
+    assert time.perf_counter() - started < 3
 
 
 def test_flowed_and_quoted_printable() -> None:

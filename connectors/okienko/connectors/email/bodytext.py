@@ -93,13 +93,11 @@ def _decoded(part: Message, data: bytes, defects: list[str]) -> str:
 def _unflow(text: str, *, delsp: bool) -> str:
     out: list[str] = []
     joining = False
-    for line in text.split("\n"):
+    for number, line in enumerate(text.split("\n")):
         line = line.removeprefix(" ")  # space-stuffing, RFC 3676 section 4.4
-        if joining and line != "-- " and not line.startswith(">"):
-            out[-1] += line
-        else:
-            out.append(line)
-        joining = line.endswith(" ") and line != "-- " and not line.startswith(">")
-        if joining and delsp:
-            out[-1] = out[-1][:-1]
-    return "\n".join(out)
+        ends = line == "-- " or line.startswith(">")
+        if number and not (joining and not ends):
+            out.append("\n")
+        joining = line.endswith(" ") and not ends
+        out.append(line[:-1] if joining and delsp else line)
+    return "".join(out)
