@@ -191,6 +191,7 @@ def tnef_members(data: bytes) -> tuple[list[tuple[str, bytes]], str]:
     """Attachments and text body of a winmail.dat. Raises ValueError when it cannot be opened."""
     if len(data) > MAX_TNEF:
         raise ValueError("the TNEF container is too large to be opened")
+    _check_tnef_whole(data)
     from tnefparse import TNEF
 
     try:
@@ -200,3 +201,12 @@ def tnef_members(data: bytes) -> tuple[list[tuple[str, bytes]], str]:
         return members, body.decode("cp1250", "replace") if isinstance(body, bytes) else str(body)
     except Exception as error:  # the library has no error class of its own
         raise ValueError("the TNEF container is damaged") from error
+
+
+def _check_tnef_whole(data: bytes) -> None:
+    """Raises ValueError when an attribute runs over the end (MS-OXTNEF, 2.1.3): the library would give half a file for whole."""
+    position = 6
+    while position + 9 <= len(data):
+        position += 9 + int.from_bytes(data[position + 5 : position + 9], "little") + 2
+    if position > len(data) or len(data) < 15:
+        raise ValueError("the TNEF container is cut short")
