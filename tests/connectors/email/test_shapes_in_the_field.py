@@ -99,9 +99,25 @@ def test_file_names(field: str) -> None:
 
 
 def test_ids_without_brackets() -> None:
-    message = read("x", "In-Reply-To: jeden@x.example", "References: a@x.example b@x.example")
-    assert (message.in_reply_to, message.references) == (("jeden@x.example",), ("a@x.example", "b@x.example"))
-    assert read("x", 'In-Reply-To: Message from "Jan" <jan@x.example> of Monday').in_reply_to == ("jan@x.example",)
+    message = read("x", "In-Reply-To: 20261123.jeden@x.example", "References: 1111111a@x.example b2222222@x.example")
+    assert message.in_reply_to == ("20261123.jeden@x.example",)
+    assert message.references == ("1111111a@x.example", "b2222222@x.example")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "helpdesk@okienko.invalid",
+        "<Helpdesk@okienko.invalid>",
+        '"Help Desk" <helpdesk@okienko.invalid>',
+        "Your mail to biuro2026@x.example",
+        "nic",
+    ],
+)
+def test_an_address_is_no_id(value: str) -> None:
+    """Or else all who write to it would be one conversation."""
+    message = read("x", f"In-Reply-To: {value}", f"References: {value}")
+    assert (message.in_reply_to, message.references) == ((), ())
 
 
 @pytest.mark.parametrize(

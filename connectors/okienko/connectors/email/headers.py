@@ -18,7 +18,8 @@ _WORD = re.compile(r"=\?([^?\s]{1,60})\?([bBqQ])\?([^?]*)\?=")
 _BETWEEN = re.compile(r"(\?=)[ \t\r\n]+(=\?[^?\s]{1,60}\?[bBqQ]\?)")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _ID = re.compile(r"<([^<>\s]{1,998})>")
-_BARE_ID = re.compile(r"(?<!\S)([^<>\s@\"(),;]{1,200}@[^<>\s@\"(),;]{1,200})(?!\S)")
+_BARE_ID = re.compile(r"(?=\S*\d)[^<>\s@\"(),;]{8,200}@[^<>\s@\"(),;]{1,200}")
+"""Long and with a digit, lest an address were taken for an id and strangers for parts of one conversation."""
 _CODECS = {
     "1250": "cp1250",
     "1252": "cp1252",
@@ -168,7 +169,10 @@ def message_ids(values: Sequence[object]) -> tuple[str, ...]:
     """The msg-ids in the fields, in order, without brackets (which some programs forget); at most MAX_IDS, the last ones."""
     found: list[str] = []
     for text in map(raw_text, values):
-        found += _ID.findall(text) or _BARE_ID.findall(text)
+        ids = _ID.findall(text)
+        if not ids and all(map(_BARE_ID.fullmatch, words := text[:MAX_PARAMETERS].split())):
+            ids = words
+        found += ids
     return tuple(dict.fromkeys(found[-MAX_IDS:]))
 
 

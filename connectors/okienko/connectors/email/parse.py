@@ -77,14 +77,22 @@ def parse_message(raw: RawContent) -> InboundMessage:
     if message.defects:
         defects += sorted({type(d).__name__ for d in message.defects})
     ids = headers.message_ids(message.get_all("Message-ID", []))
+    reply_to = next(iter(addresses(message.get_all("Reply-To", []), 1)), None)
+    to = addresses(message.get_all("To", []) + message.get_all("Cc", []))
+    # Some programs put the correspondent's address where the id of their mail belongs.
+    people = {a.address.casefold() for a in (*sender, *to, reply_to) if a}
+
+    def answered(name: str) -> tuple[str, ...]:
+        return tuple(i for i in headers.message_ids(message.get_all(name, [])) if i.casefold() not in people)
+
     return InboundMessage.model_construct(
         message_id=ids[0] if ids else None,
-        in_reply_to=headers.message_ids(message.get_all("In-Reply-To", [])),
-        references=headers.message_ids(message.get_all("References", [])),
+        in_reply_to=answered("In-Reply-To"),
+        references=answered("References"),
         subject=subject,
         sender=sender[0] if sender else None,
-        reply_to=next(iter(addresses(message.get_all("Reply-To", []), 1)), None),
-        to=addresses(message.get_all("To", []) + message.get_all("Cc", [])),
+        reply_to=reply_to,
+        to=to,
         date=date,
         text=text,
         text_source=source,
