@@ -172,7 +172,7 @@ async def test_poison_and_transient(server: Dovecot, intake: Intake, tmp_path: P
 async def test_a_folder_made_anew(server: Dovecot, intake: Intake, tmp_path: Path) -> None:
     """Under another UIDVALIDITY the same UID is another mail, even when the folder goes away under our eyes.
 
-    Dovecot says nothing of it in IDLE; ending one and looking again is what shows it.
+    Dovecot goes on showing the old one, in IDLE and after it; selecting it again is what tells.
     """
     with server.client() as client:
         client.create("Desk")

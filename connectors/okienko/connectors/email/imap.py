@@ -99,11 +99,7 @@ class Mailbox:
         worked = False
         try:
             with Connection(self._settings) as connection:
-                validity = connection.open()
-                if validity != self._validity:
-                    # UIDs of another validity are other mails (RFC 3501, section 2.3.1.1).
-                    self._validity = validity
-                    self._deferred.clear()
+                self._selected(connection.open())
                 log.info("mailbox open", action="imap_open", source=self.source)
                 while not self._stop.is_set():
                     if not self._take_in(connection):
@@ -111,11 +107,21 @@ class Mailbox:
                         self.idling.set()
                         connection.wait(self._stop, self._until_due())
                         self.idling.clear()
+                        if not self._stop.is_set():
+                            # A folder made anew under our eyes is otherwise seen by everybody but us: the server goes on
+                            # showing the old one.
+                            self._selected(connection.select())
         except BROKEN as error:
             self.idling.clear()
             if not worked:
                 raise
             log.warning("mailbox connection lost", action="imap_lost", source=self.source, error=type(error).__name__)
+
+    def _selected(self, validity: int) -> None:
+        if validity != self._validity:
+            # UIDs of another validity are other mails (RFC 3501, section 2.3.1.1).
+            self._validity = validity
+            self._deferred.clear()
 
     def _until_due(self) -> float | None:
         """Seconds until a deferred mail is to be tried again."""
