@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import tomllib
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from okienko.plugins.errors import MisconfiguredError
 from okienko.plugins.procedure.identical import folded
@@ -160,6 +162,18 @@ class PackFile(Model):
         return self
 
 
+def _said(error: ErrorDetails) -> str:
+    """What is wrong, with the nearest known key for one that is not known."""
+    if error["type"] != "extra_forbidden":
+        return error["msg"]
+    models: tuple[type[Model], ...] = (
+        PackFile, Desk, Bilingual, Deadlines, Number, Meaning, ServiceRequest, Recovery, Names
+    )  # fmt: skip
+    known = {name for model in models for name in model.model_fields}
+    near = difflib.get_close_matches(str(error["loc"][-1]), sorted(known), 1)
+    return "there is no such key" + (f"; is {near[0]} meant?" if near else "")
+
+
 def read_pack(path: Path) -> PackFile:
     """Read and check a pack's TOML file. Raises MisconfiguredError naming file, line or field, and the cure."""
     try:
@@ -177,7 +191,7 @@ def read_pack(path: Path) -> PackFile:
         return PackFile.model_validate(data)
     except ValidationError as error:
         problems = "; ".join(
-            f"line {line_of(text, e['loc'])}, {'.'.join(map(str, e['loc']))}: {e['msg']}" if e["loc"] else e["msg"]
+            f"line {line_of(text, e['loc'])}, {'.'.join(map(str, e['loc']))}: {_said(e)}" if e["loc"] else e["msg"]
             for e in error.errors(include_url=False, include_input=False)
         )
         raise MisconfiguredError(
