@@ -117,6 +117,17 @@ def test_b_is_met_as_far_as_a_mail_can_meet_it() -> None:
         (SUBJECT, BODY_B.replace("e-mail", "e–mail"), ("B2", "B3")),
         (SUBJECT, BODY_B.replace("e-mail", "email"), ("B2", "B3")),
         (SUBJECT, "Proszę o nowe hasło i zmianę adresu e-mail", ("B2", "B3")),
+        # Misses of the sentence alone.
+        ("Prośba", BODY_A, ("A1",)),
+        ("Prośba", BODY_A.upper(), ("A1", "A2")),
+        ("Prośba", BODY_B.replace("e-mail", "email"), ("B1", "B2", "B3")),
+        ("Prośba", BODY_A.replace(" dla", ""), ("A1", "A2", "A3")),
+        ("Prośba", BODY_B.replace("oraz", "i"), ("B1", "B2", "B3")),
+        # Copied badly.
+        ("HASŁO AWARYJNE PUESC", BODY_A, ("A1",)),
+        ("Odp: PUESC PROCEDURA SPECJALNA", "nie działa", ("A1", "A2", "A3")),
+        ("HASŁOAWARYJNEPUESCPROCEDURASPECJALNA", BODY_A, ("A1",)),
+        ("Re[2]: ODP: PD: HASŁO AWARYJNE PUESC PROCEDURA SPECJALNA", BODY_A, ("A1",)),
     ],
 )
 def test_misses_are_recovery_cases_that_name_what_is_missing(subject: str, text: str, missing: tuple[str, ...]) -> None:
@@ -163,6 +174,7 @@ def test_transport_and_layout_are_no_differences(subject: str, text: str, form: 
         f"On Mon, Nov 23, 2026 at 10:00 Help Desk wrote:\n{BODY_A}",
         f"-----Original Message-----\n{BODY_A}",
         f"-----Wiadomość oryginalna-----\n{BODY_A}",
+        f"Wiadomość napisana przez Help Desk <helpdesk@okienko.invalid> w dniu 23.11.2026, o godz. 10:00:\n\n{BODY_A}",
         f"From: Help Desk\nSent: Monday\nTo: Jan\n\n{BODY_A}",
         f"*Od:* Help Desk\n*Wysłano:* poniedziałek\n*Do:* Jan\n\n{BODY_A}",
     ],
@@ -173,6 +185,55 @@ def test_what_is_quoted_does_not_count(quoted: str) -> None:
     assert decision.outcome is None
     assert unmet(mail(SUBJECT, f"proszę\n{quoted}")) == ("A2", "A3")
     assert unmet(mail(SUBJECT, f"{BODY_A}\n{quoted}")) == ()
+
+
+def test_an_answer_below_the_marked_quotation_counts() -> None:
+    quoted = (
+        "W dniu 23.11.2026 o 10:00, Help Desk SISC <helpdesk@okienko.invalid>\nnapisał(a):\n> Brakuje:\n>\n> - rok\n\n"
+    )
+    assert unmet(mail(SUBJECT, f"{quoted}{BODY_A}")) == ()
+    assert unmet(mail(SUBJECT, f"{quoted}> {BODY_A}")) == ("A2", "A3")
+
+
+def test_the_instruction_copied_with_its_sentence() -> None:
+    copied = f"Treść wiadomości – {PHRASE_A} (podaj swoje imię i nazwisko oraz rok urodzenia)"
+    assert unmet(mail(SUBJECT, copied)) == ("A2", "A3")
+    classification, decision = held(mail(SUBJECT, f"{copied}\n\n{BODY_A}"))
+    assert decision.rules(Verdict.UNMET) == ()
+    assert classification.person == Person(given_name="Jana", family_name="Próbnego", birth_year=1980)
+
+
+def test_the_longer_sentence_is_not_taken_for_the_shorter_one() -> None:
+    for text in (BODY_B, BODY_B.lower(), BODY_B.replace("e-mail", "email"), BODY_B.replace(" ", "\n")):
+        assert PACK.classify(mail(SUBJECT, text)).procedure is B
+    assert PACK.classify(mail(SUBJECT, f"{BODY_A}\n{BODY_B.lower()}")).procedure is A
+    assert PACK.classify(mail(SUBJECT, f"{BODY_A}\n{BODY_B}")).procedure is B
+
+
+LETTERS = "aąbcćdeęłńóśźżxyzAĄBCĆDEĘŁŃÓŚŹŻXYZ0159.,:;!-–—_/()[]\"'?*"
+
+
+@given(st.integers(0, len(SUBJECT)), st.sampled_from(["insert", "replace", "delete", "swap"]), st.sampled_from(LETTERS))
+def test_any_single_change_of_the_subject_is_a_miss_of_it(place: int, what: str, letter: str) -> None:
+    end = place + (what != "insert")
+    new = {"insert": letter, "replace": letter, "delete": "", "swap": SUBJECT[place : place + 1].swapcase()}[what]
+    changed = SUBJECT[:place] + new + SUBJECT[end:]
+    if changed == SUBJECT:
+        return
+    classification, decision = held(mail(changed, BODY_A))
+    assert classification.kind is CaseKind.RECOVERY
+    assert decision.rules(Verdict.UNMET) == ("A1",)
+    # The subject alone is recognised too.
+    assert unmet(mail(changed, "Dzień dobry")) == ("A1", "A2", "A3")
+
+
+@given(st.integers(0, len(PHRASE_A) - 1), st.sampled_from(LETTERS))
+def test_any_single_change_of_the_sentence_is_a_miss_of_it(place: int, letter: str) -> None:
+    changed = PHRASE_A[:place] + letter + PHRASE_A[place + 1 :]
+    if changed == PHRASE_A:
+        return
+    decision = held(mail(SUBJECT, f"{changed} Jana Próbnego, rok urodzenia 1980"))[1]
+    assert "A2" in decision.rules(Verdict.UNMET)
 
 
 def test_a_from_proves_nothing_so_a4_and_b6_are_never_met() -> None:
@@ -226,6 +287,10 @@ def test_b3_any_document_could_be_the_application(name: str) -> None:
         attached("LOGO.JPG", "application/octet-stream"),
         attached("smime.p7s", "application/pkcs7-signature"),
         attached("jan.vcf", "text/vcard"),
+        # What Exchange makes of footers and inline parts.
+        attached("ATT00001.txt", "text/plain"),
+        attached("ATT00002.htm", "text/html"),
+        attached("signature.asc", "application/pgp-signature"),
         attached(size=0),
     ],
 )
@@ -275,6 +340,53 @@ def test_b3_pictures_and_empty_files_are_no_application(other: Attachment) -> No
             "Zmiana adresu e-mail: nie pamiętam hasła podstawowego, pamiętam hasło awaryjne.",
             CaseKind.SERVICE_REQUEST,
             "email_change",
+        ),
+        ("NOWE", "Zapomniałam hasła i chcę zmienić adres e-mail.", CaseKind.SERVICE_REQUEST, "email_change"),
+        (
+            "NOWE",
+            "Zapomniałam hasła podstawowego, mam hasło awaryjne. Chcę zmienić adres e-mail.",
+            CaseKind.SERVICE_REQUEST,
+            "email_change",
+        ),
+        (
+            "NOWE",
+            "Zapomniałem hasła podstawowego i awaryjnego. Proszę o zmianę maila.",
+            CaseKind.SERVICE_REQUEST,
+            "email_change_no_passwords",
+        ),
+        ("NOWE", "Zapomniałem hasła podstawowego. Hasło awaryjne pamiętam.", CaseKind.RECOVERY, C),
+        ("NOWE", "Nie pamiętam hasła podstawowego, hasło awaryjne jednak pamiętam.", CaseKind.RECOVERY, C),
+        ("NOWE", "Zapomniałem hasła awaryjnego, nie mogę się zalogować.", CaseKind.TICKET, None),
+        (
+            "NOWE",
+            "Zapomniałem, czy mam hasło awaryjne. Jak się zalogować, gdy hasła awaryjnego nie pamiętam?",
+            CaseKind.TICKET,
+            None,
+        ),
+        # Rule S2 in its own words.
+        (
+            "NOWE",
+            "Zmiany adresu e-mail na koncie PUESC, gdy użytkownik nie pamięta hasła podstawowego.",
+            CaseKind.SERVICE_REQUEST,
+            "email_change",
+        ),
+        (
+            "NOWE",
+            "Zmiany adresu e-mail na koncie PUESC, gdy użytkownik nie pamięta hasła podstawowego i hasła awaryjnego.",
+            CaseKind.SERVICE_REQUEST,
+            "email_change_no_passwords",
+        ),
+        (
+            "NOWE",
+            "Braku możliwości założenia konta na PUESC z powodu podania istniejącego już w systemie numeru PESEL.",
+            CaseKind.SERVICE_REQUEST,
+            "pesel_conflict",
+        ),
+        (
+            "NOWE",
+            "Przywrócenia możliwości logowania na stronie PUESC po trzykrotnym podaniu niepoprawnego loginu i/lub hasła.",
+            CaseKind.SERVICE_REQUEST,
+            "unlock",
         ),
         ("Re: ZGL000000012", "Co dalej?", CaseKind.FOLLOW_UP, None),
     ],
