@@ -47,10 +47,10 @@ class Installation:
         self.environ = {k: v for k, v in os.environ.items() if not k.startswith("OKIENKO_")}
         self.environ |= {"OKIENKO_HOME": str(home), "OKIENKO_WEB_LISTEN": f"127.0.0.1:{self.web}", **settings}
 
-    def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, check: bool = True, seconds: float = 110) -> subprocess.CompletedProcess[str]:
         """Run `okienko` to its end."""
         return subprocess.run(
-            [OKIENKO, *arguments], env=self.environ, check=check, capture_output=True, text=True, timeout=110
+            [OKIENKO, *arguments], env=self.environ, check=check, capture_output=True, text=True, timeout=seconds
         )
 
     def json_lines(self, *arguments: str) -> list[dict]:
