@@ -22,6 +22,8 @@ UNREACHABLE = (
     InterfaceError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    # asyncpg's state machine when the server dies in the middle of an answer.
+    asyncpg.InternalClientError,
     TimeoutError,
 )
 """What a database that is down, full or restarting raises."""
@@ -99,7 +101,7 @@ async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     try:
         async with engine.begin() as connection:
             yield connection
-    except (DBAPIError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+    except (DBAPIError, asyncpg.PostgresError, *UNREACHABLE) as error:
         if is_transient(error):
             raise TransientError(
                 f"the database does not answer ({type(error).__name__}): it will be tried again"

@@ -150,7 +150,7 @@ class EmbeddedPostgres:
         exists = f"SELECT 1 FROM pg_database WHERE datname = '{DATABASE}'"  # noqa: S608  a constant
         deadline = time.monotonic() + 60
         while (found := self._psql(exists)).returncode != 0:
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or not self.alive():
                 raise TransientError(f"PostgreSQL in {self.data} does not answer: {_tail(found.stderr)}")
             time.sleep(0.1)
         if found.stdout.strip() != "1" and (made := self._psql(f"CREATE DATABASE {DATABASE}")).returncode != 0:

@@ -140,9 +140,7 @@ def addresses(values: Sequence[object], limit: int = 50) -> tuple[Address, ...]:
     result = []
     for value in values:
         text = raw_text(value).replace("\r", "").replace("\n", "")[:20000]
-        for name, address in (
-            email.utils.getaddresses([text], strict=False) if _strict_known() else email.utils.getaddresses([text])
-        ):
+        for name, address in _pairs(text):
             found = _ADDRESS.fullmatch(address.strip()) or _ADDRESS.search(address)
             if found:
                 local, _, domain = found[0].rpartition("@")
@@ -153,6 +151,14 @@ def addresses(values: Sequence[object], limit: int = 50) -> tuple[Address, ...]:
             local, _, domain = loose[0].rpartition("@")
             result.append(Address.model_construct(name="", address=f"{local}@{domain.lower()}"))
     return tuple(result[:limit])
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    try:
+        return email.utils.getaddresses([text], strict=False) if _strict_known() else email.utils.getaddresses([text])
+    except RecursionError:
+        # Thousands of comments in comments; the caller looks for an address by itself.
+        return []
 
 
 def _strict_known() -> bool:
