@@ -15,6 +15,7 @@ import pytest
 
 from acceptance.senders import MAIL, LmtpSender
 from acceptance.service import Installation, free_port, installation
+from rigs.dovecot import PASSWORD, USER, dovecot
 from rigs.postgres import running_postgres
 from rigs.smtpsink import smtp_sink
 
@@ -84,6 +85,31 @@ def test_database_goes_away_and_comes_back() -> None:
                 all_cased(place, 300)
 
 
+@pytest.mark.needs_dovecot
+@pytest.mark.timeout(240)
+def test_mails_stay_in_the_mailbox_while_the_database_is_away() -> None:
+    with dovecot() as mailbox, running_postgres(durable=True) as server:
+        settings = {
+            "OKIENKO_DATABASE_URL": server.url("postgres"), "OKIENKO_EMAIL_IMAP_HOST": "localhost",
+            "OKIENKO_EMAIL_IMAP_PORT": str(mailbox.imaps), "OKIENKO_EMAIL_IMAP_CA": str(mailbox.ca),
+            "OKIENKO_EMAIL_IMAP_USER": USER, "OKIENKO_EMAIL_IMAP_PASSWORD": PASSWORD,
+        }  # fmt: skip
+        with installation(**settings) as place:
+            place.run("db", "upgrade")
+            with place.serving():
+                mailbox.append(MAIL.format(n=0).encode())
+                place.until(lambda: mailbox.count("Processed") == 1)
+                server.stop()
+                for n in range(1, 4):
+                    mailbox.append(MAIL.format(n=n).encode())
+                place.until(lambda: '"mail deferred"' in place.log())
+                assert (mailbox.count("INBOX"), mailbox.count("Processed")) == (3, 1)
+                server.start()
+                place.until(lambda: mailbox.count("Processed") == 4)
+                all_cased(place, 4)
+                assert (mailbox.count("INBOX"), mailbox.count("Failed")) == (0, 0)
+
+
 @pytest.mark.timeout(240)
 def test_the_bundled_database_is_killed_and_started_again() -> None:
     port = free_port()
@@ -110,6 +136,17 @@ def test_commands_work_beside_a_running_service() -> None:
         assert place.json_lines("cases", "--json") == []
         place.run("db", "status")
         assert place.get("/readyz")[0] == 200
+
+
+def test_files_that_a_kill_left_in_the_spool_are_removed() -> None:
+    with installation() as place:
+        place.run("db", "upgrade")
+        old, fresh = place.home / "spool" / "envelope-old", place.home / "spool" / "envelope-fresh"
+        for path in (old, fresh):
+            path.write_bytes(b"x")
+        os.utime(old, (1_700_000_000, 1_700_000_000))
+        place.run("db", "upgrade")
+        assert (old.exists(), fresh.exists()) == (False, True)
 
 
 def test_an_interrupted_first_start_is_mended() -> None:

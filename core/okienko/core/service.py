@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from okienko.core import database
 from okienko.core.delivery import Delivery
 from okienko.core.embedded import EmbeddedPostgres
+from okienko.core.envelopes import sweep
 from okienko.core.intake import DurableIntake
 from okienko.core.pipeline import Pipeline
 from okienko.core.settings import CoreSettings, load_core_settings, refuse_unknown
@@ -147,6 +148,7 @@ def prepare_home(home: Path) -> None:
     try:
         home.mkdir(parents=True, exist_ok=True, mode=0o755)
         (home / "spool").mkdir(exist_ok=True, mode=0o700)
+        sweep(home / "spool")
     except OSError as error:
         raise MisconfiguredError(
             f"the home folder {home} cannot be written ({error.strerror}): set OKIENKO_HOME to a folder that can"
