@@ -73,6 +73,10 @@ class Installation:
                 raise AssertionError((self.home / "serve.log").read_text()[-3000:])
             with contextlib.suppress(OSError):
                 if self.get("/readyz")[0] == 200:
+                    if lmtp := self.environ.get("OKIENKO_EMAIL_LMTP_LISTEN"):
+                        # The web shell may answer a moment before the listener does.
+                        host, _, port = lmtp.rpartition(":")
+                        socket.create_connection((host, int(port)), timeout=5).close()
                     return process
             time.sleep(0.02)
         raise AssertionError("okienko did not become ready in 60 s")

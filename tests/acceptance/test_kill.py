@@ -65,7 +65,7 @@ def kill_often(place: Installation, senders: list[Sender], kills: int) -> list[M
     chance = random.Random(5)
     for sender in senders:
         sender.start()
-    moments = [kill_once(place, senders, n / (kills - 1), chance) for n in range(kills)]
+    moments = [kill_once(place, senders, n / max(kills - 1, 1), chance) for n in range(kills)]
     with place.serving():
         place.until(lambda: all(sender.done.is_set() for sender in senders), 120)
         place.until(lambda: place.metric("okienko_mail_balance") == 0, 120)

@@ -8,6 +8,7 @@ import shutil
 import signal
 import smtplib
 import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -83,6 +84,28 @@ def test_database_goes_away_and_comes_back() -> None:
                 place.until(sender.done.is_set)
                 assert process.poll() is None
                 all_cased(place, 300)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the server's processes in /proc")
+@pytest.mark.timeout(240)
+def test_a_database_that_hangs_makes_senders_come_again() -> None:
+    port = free_port()
+    with running_postgres(durable=True) as server:
+        settings = {
+            "OKIENKO_DATABASE_URL": server.url("postgres"), "OKIENKO_EMAIL_LMTP_LISTEN": f"127.0.0.1:{port}",
+            "OKIENKO_EMAIL_ACCEPT_TIMEOUT": "1",
+        }  # fmt: skip
+        with installation(**settings) as place:
+            place.run("db", "upgrade")
+            with place.serving() as process:
+                place.until(lambda: send(port, 0) == 250)
+                with server.frozen():
+                    assert [send(port, n) for n in (1, 2)] == [451, 451]
+                    assert place.get("/healthz")[0] == 200
+                for n in (1, 2, 3):
+                    place.until(lambda: send(port, n) == 250)  # noqa: B023  called here
+                all_cased(place, 4)
+                assert process.poll() is None
 
 
 @pytest.mark.needs_dovecot

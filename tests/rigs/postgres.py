@@ -6,6 +6,7 @@ import importlib.util
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -50,6 +51,23 @@ class Postgres:
     def stop(self) -> None:
         """Stop it as a crash would: nobody is told, and the next start recovers."""
         self.run("pg_ctl", "stop", "-w", "-m", "immediate", "-D", str(self.socket / "data"))
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """It neither answers nor closes a connection while the block runs, like a machine behind a cut cable."""
+        postmaster = int((self.socket / "data" / "postmaster.pid").read_text().split()[0])
+        # The postmaster first, so that no new process of it escapes.
+        os.kill(postmaster, signal.SIGSTOP)
+        stopped = [postmaster]
+        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+        try:
+            for child in map(int, children):
+                os.kill(child, signal.SIGSTOP)
+                stopped.append(child)
+            yield
+        finally:
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
 
     def run(self, program: str, *arguments: str) -> None:
         """Run one of its programs as its user."""
