@@ -22,6 +22,8 @@ UNREACHABLE = (
     InterfaceError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    # asyncpg's state machine when the server dies in the middle of an answer.
+    asyncpg.InternalClientError,
     TimeoutError,
 )
 """What a database that is down, full or restarting raises."""
@@ -103,7 +105,7 @@ async def transaction(engine: AsyncEngine, *, snapshot: bool = False) -> AsyncIt
             async with connection.begin():
                 await connection.exec_driver_sql(_SNAPSHOT if snapshot else "SELECT 1")
                 yield connection
-    except (DBAPIError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+    except (DBAPIError, asyncpg.PostgresError, *UNREACHABLE) as error:
         if is_transient(error):
             raise TransientError(
                 f"the database does not answer ({type(error).__name__}): it will be tried again"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from okienko.core.database import raw_connection, transaction
 from okienko.plugins.raw import RawContent
 from okienko.schemas import ChannelName, Envelope
 
+_PREFIX = "envelope-"
+_STALE = 86_400
 _SELECT = """
 SELECT seq, id, channel, connector, source, mailbox, external_id, mail_from, rcpt_to, received_at, size, raw, outcome
 FROM envelope WHERE id = ANY($1::uuid[]) AND (outcome = 'received' OR $2) ORDER BY seq
@@ -71,7 +74,7 @@ async def load(
 
 async def _spool(raw: Any, envelope_id: UUID, folder: Path, stack: AsyncExitStack) -> RawContent:
     folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240  a local folder, seldom made
-    file = stack.enter_context(tempfile.NamedTemporaryFile(dir=folder, prefix="envelope-"))
+    file = stack.enter_context(tempfile.NamedTemporaryFile(dir=folder, prefix=_PREFIX))
     async with raw.transaction():
         async for row in raw.cursor(
             "SELECT data FROM envelope_chunk WHERE envelope_id = $1 ORDER BY n", envelope_id, prefetch=1
@@ -79,6 +82,14 @@ async def _spool(raw: Any, envelope_id: UUID, folder: Path, stack: AsyncExitStac
             file.write(row["data"])
     file.flush()
     return RawContent(path=Path(file.name))
+
+
+def sweep(folder: Path) -> None:
+    """Remove files that a killed process left behind: older than a day, because another process may be using the rest."""
+    for path in folder.glob(f"{_PREFIX}*"):
+        with suppress(OSError):  # another process may have been faster
+            if time.time() - path.stat().st_mtime > _STALE:
+                path.unlink()
 
 
 def to_envelope(row: Any) -> Envelope:

@@ -20,13 +20,14 @@ from okienko.core import database
 from okienko.core.calls import Calls
 from okienko.core.delivery import Delivery
 from okienko.core.embedded import EmbeddedPostgres
+from okienko.core.envelopes import sweep
 from okienko.core.intake import DurableIntake
 from okienko.core.pipeline import Pipeline
 from okienko.core.settings import CoreSettings, load_core_settings, refuse_unknown
 from okienko.core.worker import Worker
 from okienko.metrics import catalogue as metrics
 from okienko.plugins.context import PluginContext, utc_now
-from okienko.plugins.errors import MisconfiguredError
+from okienko.plugins.errors import MisconfiguredError, OkienkoError
 from okienko.plugins.manager import Plugins
 
 log = structlog.get_logger(__name__)
@@ -55,12 +56,32 @@ async def open_database(settings: CoreSettings, *, migrate: bool | None = None) 
             embedded = EmbeddedPostgres(settings.home)
             stack.callback(embedded.stop)
             await asyncio.to_thread(embedded.start)
+            keeper = asyncio.create_task(_keep_up(embedded))
+            stack.push_async_callback(_end, keeper)
             url = embedded.url
         engine = database.make_engine(url)
         stack.push_async_callback(engine.dispose)
         if migrate or (migrate is None and settings.database_url is None):
             await database.upgrade(engine)
         yield engine
+
+
+async def _keep_up(embedded: EmbeddedPostgres) -> None:
+    """Start the bundled PostgreSQL again when it died: nobody else looks after it."""
+    while True:
+        await asyncio.sleep(1)
+        if await asyncio.to_thread(embedded.alive):
+            continue
+        log.error("the bundled PostgreSQL is gone", action="database_restart")
+        try:
+            await asyncio.to_thread(embedded.revive)
+        except OkienkoError as error:
+            log.error("the bundled PostgreSQL does not start", action="database_restart", problem=str(error))  # noqa: TRY400  the message says all
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def require_schema(engine: AsyncEngine) -> None:
@@ -129,6 +150,7 @@ def prepare_home(home: Path) -> None:
     try:
         home.mkdir(parents=True, exist_ok=True, mode=0o755)
         (home / "spool").mkdir(exist_ok=True, mode=0o700)
+        sweep(home / "spool")
     except OSError as error:
         raise MisconfiguredError(
             f"the home folder {home} cannot be written ({error.strerror}): set OKIENKO_HOME to a folder that can"

@@ -72,11 +72,11 @@ class Worker:
                 log.warning(
                     "worker lost the database", action="reconnect", error=type(error).__name__, wait_seconds=wait
                 )
-            if time.monotonic() - started > 30:
+            if time.monotonic() - started > 5:
                 wait = 0.2
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), wait)
-            wait = min(wait * 2, 30)
+            wait = min(wait * 2, 10)
 
     def stop(self) -> None:
         """Ask `run` to return."""
