@@ -41,11 +41,10 @@ def reason_of(error: BaseException) -> ParkReason:
 
 def problem_of(error: BaseException) -> str:
     """What a person is shown. A foreign exception's own text may quote the message, so only its class is told."""
-    return (
-        str(error)
-        if isinstance(error, OkienkoError)
-        else f"unexpected {type(error).__name__}; see the log of that time"
-    )
+    if not isinstance(error, OkienkoError):
+        return f"unexpected {type(error).__name__}; see the log of that time"
+    # PostgreSQL holds neither NUL nor half a surrogate, and a plugin's text may have both.
+    return str(error).replace("\x00", "").encode("utf-8", "replace").decode()[:2000]
 
 
 @dataclass(frozen=True, slots=True)
