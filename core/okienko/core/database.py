@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from okienko.core.audit import log as audit
 from okienko.plugins.errors import MisconfiguredError, TransientError
 
 UNREACHABLE = (
@@ -95,10 +96,19 @@ async def enqueue(connection: AsyncConnection, entrypoint: str, ids: list[str]) 
 
 @asynccontextmanager
 async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """A transaction; what says that the database is away becomes TransientError."""
+    """A transaction; what says that the database is away becomes TransientError.
+
+    Audit entries recorded in it are appended last, right before it commits.
+    """
     try:
         async with engine.begin() as connection:
-            yield connection
+            raw = await raw_connection(connection)
+            audit.begin(raw)
+            try:
+                yield connection
+                await audit.flush(raw)
+            finally:
+                audit.discard(raw)
     except (DBAPIError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
         if is_transient(error):
             raise TransientError(

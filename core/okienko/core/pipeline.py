@@ -13,6 +13,9 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from okienko.core import envelopes
+from okienko.core.audit import log as audit
+from okienko.core.audit.personal import decision_personal, look_up_entries
+from okienko.core.audit.vault import Vault
 from okienko.core.database import enqueue, raw_connection, transaction
 from okienko.core.events import NewEvent, append
 from okienko.core.facts import Keyed, gather
@@ -55,6 +58,7 @@ class Pipeline:
         policies: Sequence[MessagePolicy],
         pack: ProcedurePack,
         identity: IdentityBackend,
+        vault: Vault,
         spool: Path,
         timeout: float,
     ) -> None:
@@ -64,6 +68,7 @@ class Pipeline:
         self._policies = policies
         self._pack = pack
         self._identity = identity
+        self._vault = vault
         self._spool = spool
         self._timeout = timeout
 
@@ -99,7 +104,7 @@ class Pipeline:
                     if isinstance(error, TransientError):
                         raise
                     failed.append((item.envelope.id, error))
-        evidence = await self._look_up([classification for _, classification, _ in read])
+        evidence = await self._look_up([(keyed.envelope_id, classification) for keyed, classification, _ in read])
         for envelope_id, problem in failed:
             if not isinstance(problem, OkienkoError):
                 log.error("parse failed", action="park", envelope_id=str(envelope_id), error=type(problem).__name__)
@@ -122,9 +127,16 @@ class Pipeline:
             message = channel.parse(item.envelope, item.raw)
         return Keyed(item.seq, item.envelope.id, item.envelope.mailbox, message, self._pack.numbers_in(message.subject))
 
-    async def _look_up(self, classifications: Sequence[Classification]) -> list[Evidence]:
+    async def _look_up(self, asked: Sequence[tuple[UUID, Classification]]) -> list[Evidence]:
         if not self._identity.can_look_up:
-            return [Evidence()] * len(classifications)
+            return [Evidence()] * len(asked)
+        envelope_ids = [envelope_id for envelope_id, classification in asked if classification.login is not None]
+        if envelope_ids:
+            # Audited before it is done: a look-up whose decision then fails has been made all the same.
+            async with transaction(self._engine) as connection:
+                await connection.exec_driver_sql("SELECT 1")
+                entries = look_up_entries(self._identity.name, envelope_ids, self._pack.name, self._now())
+                audit.record(await raw_connection(connection), entries)
 
         async def one(classification: Classification) -> Evidence:
             if classification.login is None:
@@ -133,7 +145,7 @@ class Pipeline:
             account = await guarded(call, plugin=self._identity.name, operation="find_by_login", seconds=self._timeout)
             return Evidence(account=account)
 
-        return list(await asyncio.gather(*(one(c) for c in classifications)))
+        return list(await asyncio.gather(*(one(c) for _, c in asked)))
 
     async def _commit(
         self, read: Sequence[tuple[Keyed, Classification, envelopes.Loaded]], evidence: Sequence[Evidence]
@@ -179,25 +191,31 @@ class Pipeline:
             await raw.execute(_THREAD, *(list(column) for column in zip(*refs, strict=True)))
         done = [(j.keyed.envelope_id, j.outcome.value, j.reason, j.case_id) for j, _ in judged]
         await raw.execute(_FINISH, *(list(column) for column in zip(*done, strict=True)), now) if done else None
-        await append(raw, [event for j, i in judged for event in self._events(j, i, now)])
+        told = [(j.case_id, text) for j, _ in opened if j.case_id and (text := decision_personal(j)) is not None]
+        sealed = await self._vault.seal_many(raw, [(case_id, "audit", text) for case_id, text in told], now)
+        personal: dict[UUID | None, bytes] = dict(zip((case_id for case_id, _ in told), sealed, strict=True))
+        await append(raw, [event for j, i in judged for event in self._events(j, i, now, personal.get(j.case_id))])
         await enqueue(connection, Job.REGISTER, [str(j.case_id) for j, _ in opened])
         await enqueue(connection, Job.FOLLOW_UP, [str(j.keyed.envelope_id) for j, _ in merged])
         closed = {row["id"] for row in await raw.fetch(_CLOSED, [j.case_id for j, _ in merged])} if merged else set()
         await enqueue(connection, Job.REOPEN, sorted(str(case_id) for case_id in closed))
 
-    def _events(self, judged: Judged, item: envelopes.Loaded, now: datetime) -> list[NewEvent]:
+    def _events(self, judged: Judged, item: envelopes.Loaded, now: datetime, personal: bytes | None) -> list[NewEvent]:
         envelope_id, case_id = str(item.envelope.id), judged.case_id
         if judged.outcome is Outcome.CASED and judged.decision and judged.classification and case_id:
             d = judged.decision
             decided = {
                 "outcome": d.outcome.value if d.outcome else None,
-                "rules": {r.rule: {"verdict": r.verdict.value, "evidence": r.evidence} for r in d.results},
+                # Without the evidence, which may name the sender: an event cannot be erased. It stands with the case.
+                "rules": {r.rule: r.verdict.value for r in d.results},
                 "pack": self._pack.name,
+                "procedure": judged.classification.procedure.value if judged.classification.procedure else None,
+                "envelope": envelope_id,
             }
             about = {"envelope": envelope_id, "kind": judged.classification.kind.value, "source": item.envelope.source}
             return [
                 NewEvent(case_id, EventType.OPENED, item.envelope.received_at, about, item.envelope.connector),
-                NewEvent(case_id, EventType.DECIDED, now, decided, self._pack.name),
+                NewEvent(case_id, EventType.DECIDED, now, decided, self._pack.name, personal),
             ]
         if judged.outcome is Outcome.MERGED and case_id and judged.merge:
             data = {"envelope": envelope_id, "by": judged.reason, "sender_differs": judged.merge.sender_differs}
