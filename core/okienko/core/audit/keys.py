@@ -108,18 +108,23 @@ async def rotate(engine: AsyncEngine, vault: Vault, now: datetime, who: str) -> 
                 return current.id, total
 
 
-async def prune(engine: AsyncEngine, source: KeySource, now: datetime, who: str) -> list[str]:
-    """Take master keys that wrap nothing out of our own file; returns their ids. From then on no backup of the database can
-    bring back what was erased under them. Raises MisconfiguredError when the file is not ours."""
+async def prune(engine: AsyncEngine, vault: Vault, now: datetime, who: str) -> list[str]:
+    """Take all master keys but the current one out of our own file, with nothing left under them; returns their ids.
+
+    From then on no backup of the database can bring back what was erased before. Raises MisconfiguredError when the file is
+    not ours.
+    """
     async with transaction(engine) as connection:
         raw = await raw_connection(connection)
         await connection.exec_driver_sql("SELECT 1")
         # While this is held nobody wraps; who wraps next reads the file again and finds the newer keys only.
         await raw.execute(ROTATING)
-        ring = source.load()
-        used = {r["master"] for r in await raw.fetch("SELECT DISTINCT master FROM case_key WHERE wrapped IS NOT NULL")}
+        source, ring = vault.source, vault.source.load()
+        # What was sealed by others while `rotate` ran.
+        while await vault.rewrap(raw, _BATCH):
+            pass
         current = ring.current("vault")
-        gone = [key for key in ring.of("vault") if key != current and key.id not in used]
+        gone = [key for key in ring.of("vault") if key != current]
         if gone:
             source.write(Keyring(tuple(key for key in ring.keys if key not in gone)))
             await raw.execute("DELETE FROM keyring WHERE id = ANY($1::text[])", [key.id for key in gone])

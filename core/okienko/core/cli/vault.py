@@ -22,7 +22,10 @@ def add_to(app: typer.Typer) -> None:
     @group.command()
     def rotate(
         prune: Annotated[
-            bool, typer.Option("--prune", help="Only remove master keys that nothing lies under any more")
+            bool,
+            typer.Option(
+                "--prune", help="Only remove all master keys but the current one, with nothing left under them"
+            ),
         ] = False,
     ) -> None:
         """Put all data keys under a new master key, in batches, while the service runs. Interrupted, run it again."""
@@ -45,5 +48,5 @@ async def _rotate() -> str:
 
 async def _prune() -> str:
     async with open_service() as service:
-        gone = await keys.prune(service.engine, service.vault.source, service.now(), getpass.getuser())
-    return f"removed: {', '.join(gone) or 'none, every key is still used'}\n"
+        gone = await keys.prune(service.engine, service.vault, service.now(), getpass.getuser())
+    return f"removed: {', '.join(gone) or 'none, there is only the current one'}\n"
