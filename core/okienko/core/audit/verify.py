@@ -21,13 +21,11 @@ from okienko.core.database import raw_connection, transaction
 
 COLUMNS = "seq, at, case_id, actor, action, subject, reason, origin, data::text AS data, personal, prev, hash"
 _BATCH = 500
-_CHAIN_PROBLEMS = 7
 
 
 class Problem(StrEnum):
     """What can be wrong."""
 
-    # Those of the chain itself stand first; the rest are asked only of a chain that holds.
     ALTERED = "altered"
     """An entry's fields are not those that its hash was made of."""
     DELETED = "deleted"
@@ -42,11 +40,14 @@ class Problem(StrEnum):
     """The chain fits together but not with an anchor: it was made anew."""
     HEAD = "head"
     """The head row is gone or does not name the last entry."""
-    # From here on of the anchors' files.
     ANCHOR = "anchor"
     """An anchor's file is altered, foreign, or does not follow the one before it."""
     ANCHOR_MISSING = "anchor_missing"
     """The chain tells of an anchor whose file is not there."""
+
+
+_RANK = {Problem.ANCHOR: 1, Problem.ANCHOR_MISSING: 2}
+"""What is said of the chain itself comes before what is said of the anchors' files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +88,7 @@ class Report:
     @property
     def first_broken(self) -> Finding | None:
         """The first broken link: of the chain itself if it is broken, else of its head and anchors."""
-        order = list(Problem)
-        return min(self.findings, key=lambda f: (order.index(f.problem) >= _CHAIN_PROBLEMS, f.seq), default=None)
+        return min(self.findings, key=lambda f: (_RANK.get(f.problem, 0), f.seq), default=None)
 
 
 class Walker:
@@ -122,7 +122,7 @@ class Walker:
         if row["action"] == AuditAction.ANCHORED and self._digests is not None:
             data = json.loads(row["data"])
             if data["anchor"] not in self._digests:
-                text = f"the anchor of {data['date']} over entry {data['seq']}, made at entry {row['seq']}, is not in the folder"
+                text = f"the anchor of {data['date']} over entry {data['seq']}, made at entry {row['seq']}, is not there"
                 report.findings.append(Finding(Problem.ANCHOR_MISSING, data["seq"], text, at, None))
         return self._check_anchor(at)
 
