@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from okienko.core.audit import log as audit
 from okienko.plugins.errors import MisconfiguredError, TransientError
 
 UNREACHABLE = (
@@ -102,14 +103,21 @@ async def transaction(engine: AsyncEngine, *, snapshot: bool = False) -> AsyncIt
     """A transaction that is open from the first line of the block; what says that the database is away is TransientError.
 
     SQLAlchemy itself begins with the first statement that goes through it, and what went to asyncpg before that would
-    commit alone. With `snapshot`, all reads see one moment and nothing can be written.
+    commit alone. Audit entries recorded in the block are appended last, right before it commits. With `snapshot`, all reads
+    see one moment and nothing can be written.
     """
     try:
         async with engine.connect() as connection:
             await _living(connection)
             async with connection.begin():
                 await connection.exec_driver_sql(_SNAPSHOT if snapshot else "SELECT 1")
-                yield connection
+                raw = await raw_connection(connection)
+                audit.begin(raw)
+                try:
+                    yield connection
+                    await audit.flush(raw)
+                finally:
+                    audit.discard(raw)
     except (DBAPIError, asyncpg.PostgresError, *UNREACHABLE) as error:
         if is_transient(error):
             raise TransientError(

@@ -10,6 +10,8 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from okienko.core import cases
+from okienko.core.audit.entries import AuditAction, NewEntry
+from okienko.core.audit.log import record
 from okienko.core.database import enqueue, raw_connection, transaction
 from okienko.core.events import NewEvent, append
 from okienko.core.jobs import Job
@@ -55,6 +57,7 @@ async def request_close(engine: AsyncEngine, key: str, solution: str, who: str, 
             raise PermanentError("the case waits for its registration in the CSD: close it afterwards")
         move(CaseState(row["state"]), CaseState.CLOSED)
         await _request(connection, raw, case_id, solution, who, now)
+        record(raw, [NewEntry(AuditAction.CLOSE_REQUESTED, now, who, case_id)])
     return case_id
 
 

@@ -44,7 +44,6 @@ class Judged:
 def judge(
     keyed: Keyed,
     classification: Classification,
-    evidence: Evidence,
     book: FactBook,
     policies: Sequence[MessagePolicy],
     pack: ProcedurePack,
@@ -60,7 +59,7 @@ def judge(
     if isinstance(verdict, Merge) and not pack.outranks_threading(classification):
         book.case_of_envelope[keyed.envelope_id] = verdict.case_id
         return Judged(keyed, Outcome.MERGED, verdict.reason, verdict.case_id, merge=verdict)
-    decision = calls.ask(pack, lambda: pack.decide(keyed.message, classification, evidence))
+    decision = calls.ask(pack, lambda: pack.decide(keyed.message, classification, Evidence()))
     case_id = uuid4()
     if silenced is None and keyed.correspondent is None:
         silenced = "no_sender"

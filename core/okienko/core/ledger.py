@@ -23,12 +23,22 @@ FROM pgqueuer GROUP BY entrypoint
 """
 
 
+_AUDIT = """
+SELECT h.seq,
+       (SELECT data->>'intact' FROM audit_entry WHERE action = 'verified' ORDER BY seq DESC LIMIT 1) AS intact,
+       (SELECT at FROM audit_entry WHERE action = 'verified' ORDER BY seq DESC LIMIT 1) AS verified_at,
+       (SELECT at FROM audit_entry WHERE action = 'anchored' ORDER BY seq DESC LIMIT 1) AS anchored_at
+FROM audit_head h
+"""
+
+
 async def read_ledger(engine: AsyncEngine) -> Ledger:
     """One reading. Raises TransientError when the database is away."""
     async with transaction(engine, snapshot=True) as connection:
         raw = await raw_connection(connection)
         counts = await raw.fetchrow(_COUNTS)
         queue = await raw.fetch(_QUEUE)
+        audit = await raw.fetchrow(_AUDIT)
         by_state = await raw.fetch("SELECT kind, state, count(*) AS n FROM cases GROUP BY kind, state")
     return Ledger(
         received=counts["received"], cased=counts["cased"], merged=counts["merged"],
@@ -37,4 +47,9 @@ async def read_ledger(engine: AsyncEngine) -> Ledger:
         queue_failed={r["entrypoint"]: r["failed"] for r in queue},
         queue_oldest_seconds={r["entrypoint"]: float(r["age"]) for r in queue},
         cases={(r["kind"], r["state"]): r["n"] for r in by_state},
+        audit_entries=audit["seq"] if audit else 0,
+        # Without a head row the chain is certainly not whole.
+        audit_intact=(None if audit["intact"] is None else audit["intact"] == "true") if audit else False,
+        audit_verified_at=audit["verified_at"].timestamp() if audit and audit["verified_at"] else None,
+        audit_anchored_at=audit["anchored_at"].timestamp() if audit and audit["anchored_at"] else None,
     )  # fmt: skip

@@ -11,6 +11,8 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from okienko.core.audit.entries import AuditAction, NewEntry
+from okienko.core.audit.log import record
 from okienko.core.database import enqueue, raw_connection, transaction
 from okienko.core.jobs import Job
 from okienko.plugins.errors import MisconfiguredError, OkienkoError, PermanentError, TooLargeError, UnreadableError
@@ -91,6 +93,7 @@ async def replay(engine: AsyncEngine, ids: Sequence[int], now: datetime, who: st
     """Put the work back in the queue; returns the ids that were parked. Each is replayed once, however often this runs."""
     async with transaction(engine) as connection:
         raw = await raw_connection(connection)
+        await connection.exec_driver_sql("SELECT 1")
         rows = await _end(raw, ids, "replayed", now, who)
         envelopes = [row["ref"] for row in rows if row["job"] == Job.PROCESS]
         await raw.execute(
@@ -110,6 +113,7 @@ async def drop(engine: AsyncEngine, ids: Sequence[int], now: datetime, who: str)
     """Take the work off the list for good. The bytes stay with the envelope, and the balance counts it as suppressed."""
     async with transaction(engine) as connection:
         raw = await raw_connection(connection)
+        await connection.exec_driver_sql("SELECT 1")
         rows = await _end(raw, ids, "dropped", now, who)
         envelopes = [row["ref"] for row in rows if row["job"] == Job.PROCESS]
         await raw.execute(
@@ -121,7 +125,18 @@ async def drop(engine: AsyncEngine, ids: Sequence[int], now: datetime, who: str)
 async def _end(raw: Any, ids: Sequence[int], state: str, now: datetime, who: str) -> list[Any]:
     rows: list[Any] = await raw.fetch(
         "UPDATE parked SET state = $2, ended_at = $3, ended_by = $4 WHERE id = ANY($1::bigint[]) AND state = 'parked' "
-        "RETURNING id, job, ref",
+        "RETURNING id, job, ref, reason",
         list(ids), state, now, who,
+    )  # fmt: skip
+    action = AuditAction.REPLAYED if state == "replayed" else AuditAction.DROPPED
+    record(
+        raw,
+        [
+            NewEntry(
+                action, now, who, subject=f"parked {row['id']}", reason=f"was parked as {row['reason']}",
+                data={"parked": row["id"], "job": row["job"], "ref": str(row["ref"])},
+            )
+            for row in rows
+        ],
     )  # fmt: skip
     return rows

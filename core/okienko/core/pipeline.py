@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +14,8 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from okienko.core import envelopes
+from okienko.core.audit.personal import decision_personal
+from okienko.core.audit.vault import Vault
 from okienko.core.calls import Calls
 from okienko.core.database import enqueue, raw_connection, transaction
 from okienko.core.events import NewEvent, append
@@ -25,7 +26,7 @@ from okienko.core.judging import Judged, judge, opened_row
 from okienko.core.parking import park
 from okienko.metrics import catalogue as metrics
 from okienko.plugins.errors import MisconfiguredError, TransientError
-from okienko.plugins.ports import Channel, Classification, Evidence, IdentityBackend, MessagePolicy, ProcedurePack
+from okienko.plugins.ports import Channel, Classification, MessagePolicy, ProcedurePack
 from okienko.schemas import CaseState, Envelope, EventType, Outcome
 
 log = structlog.get_logger(__name__)
@@ -57,13 +58,6 @@ class _Reading:
     envelope: Envelope
 
 
-def _failures(
-    readings: Sequence[_Reading | tuple[UUID, Exception]],
-) -> dict[UUID, tuple[_Reading, Evidence] | Exception]:
-    """The failures, by envelope."""
-    return {reading[0]: reading[1] for reading in readings if isinstance(reading, tuple)}
-
-
 class Pipeline:
     """Step 2 of a message's way. `process` takes any number of envelope ids and does each exactly once."""
 
@@ -75,7 +69,7 @@ class Pipeline:
         channels: Mapping[str, Channel],
         policies: Sequence[MessagePolicy],
         pack: ProcedurePack,
-        identity: IdentityBackend,
+        vault: Vault,
         spool: Path,
         calls: Calls,
     ) -> None:
@@ -84,7 +78,7 @@ class Pipeline:
         self._channels = channels
         self._policies = policies
         self._pack = pack
-        self._identity = identity
+        self._vault = vault
         self._spool = spool
         self._calls = calls
 
@@ -121,17 +115,15 @@ class Pipeline:
     async def _process(self, ids: Sequence[UUID]) -> dict[UUID, Exception]:
         async with envelopes.load(self._engine, ids, spool=self._spool) as loaded:
             readings = await self._read(loaded)
-        known = await self._look_up([reading for reading in readings if isinstance(reading, _Reading)])
-        ready: list[tuple[_Reading, Evidence]] = []
+        ready: list[_Reading] = []
         retry: dict[UUID, Exception] = {}
-        for envelope_id, result in (_failures(readings) | known).items():
-            match result:
-                case TransientError():
-                    retry[envelope_id] = result
-                case Exception():
-                    await self._park(envelope_id, result)
-                case _:
-                    ready.append(result)
+        for result in readings:
+            if isinstance(result, _Reading):
+                ready.append(result)
+            elif isinstance(result[1], TransientError):
+                retry[result[0]] = result[1]
+            else:
+                await self._park(*result)
         if ready:
             await self._commit(ready)
         return retry
@@ -165,34 +157,18 @@ class Pipeline:
         except Exception as error:  # a parser's or pack's failure concerns this message only
             return item.envelope.id, error
 
-    async def _look_up(self, readings: Sequence[_Reading]) -> dict[UUID, tuple[_Reading, Evidence] | Exception]:
-        async def one(reading: _Reading) -> tuple[_Reading, Evidence] | Exception:
-            login = reading.classification.login
-            if login is None or not self._identity.can_look_up:
-                return reading, Evidence()
-            try:
-                account = await self._calls.call(
-                    self._identity, "find_by_login", lambda: self._identity.find_by_login(login)
-                )
-            except Exception as error:  # its class decides, and for this message only
-                return error
-            return reading, Evidence(account=account)
-
-        results = await asyncio.gather(*map(one, readings))
-        return dict(zip((reading.keyed.envelope_id for reading in readings), results, strict=True))
-
-    async def _commit(self, ready: Sequence[tuple[_Reading, Evidence]]) -> None:
+    async def _commit(self, ready: Sequence[_Reading]) -> None:
         now = self._now()
         async with transaction(self._engine) as connection:
             raw = await raw_connection(connection)
-            open_ids = {row["id"] for row in await raw.fetch(_LOCK, [r.keyed.envelope_id for r, _ in ready])}
-            work = [(r, e) for r, e in ready if r.keyed.envelope_id in open_ids]
-            work.sort(key=lambda pair: pair[0].keyed.seq)
-            book = await gather(raw, [r.keyed for r, _ in work], now)
+            open_ids = {row["id"] for row in await raw.fetch(_LOCK, [r.keyed.envelope_id for r in ready])}
+            work = [r for r in ready if r.keyed.envelope_id in open_ids]
+            work.sort(key=lambda reading: reading.keyed.seq)
+            book = await gather(raw, [r.keyed for r in work], now)
 
             def decide() -> list[tuple[Judged, Envelope]]:
                 policies, pack, calls = self._policies, self._pack, self._calls
-                return [(judge(r.keyed, r.classification, e, book, policies, pack, calls), r.envelope) for r, e in work]
+                return [(judge(r.keyed, r.classification, book, policies, pack, calls), r.envelope) for r in work]
 
             judged = await self._calls.apart(self._pack, "decide", decide)
             await self._write(connection, raw, judged, now)
@@ -224,7 +200,10 @@ class Pipeline:
             await raw.execute(_THREAD, *(list(column) for column in zip(*refs, strict=True)))
         done = [(j.keyed.envelope_id, j.outcome.value, j.reason, j.case_id) for j, _ in judged]
         await raw.execute(_FINISH, *(list(column) for column in zip(*done, strict=True)), now) if done else None
-        await append(raw, [event for j, i in judged for event in self._events(j, i, now)])
+        told = [(j.case_id, text) for j, _ in opened if j.case_id and (text := decision_personal(j)) is not None]
+        sealed = await self._vault.seal_many(raw, [(case_id, "audit", text) for case_id, text in told], now)
+        personal: dict[UUID | None, bytes] = dict(zip((case_id for case_id, _ in told), sealed, strict=True))
+        await append(raw, [event for j, i in judged for event in self._events(j, i, now, personal.get(j.case_id))])
         await enqueue(connection, Job.REGISTER, [str(j.case_id) for j, _ in opened])
         if merged:
             rows = await raw.fetch(_MERGED_INTO, [j.case_id for j, _ in merged])
@@ -235,14 +214,17 @@ class Pipeline:
             closed = sorted(str(case_id) for case_id, state in states.items() if state == CaseState.CLOSED)
             await enqueue(connection, Job.REOPEN, closed)
 
-    def _events(self, judged: Judged, envelope: Envelope, now: datetime) -> list[NewEvent]:
+    def _events(self, judged: Judged, envelope: Envelope, now: datetime, personal: bytes | None) -> list[NewEvent]:
         envelope_id, case_id = str(envelope.id), judged.case_id
         if judged.outcome is Outcome.CASED and judged.decision and judged.classification and case_id:
             d = judged.decision
             decided = {
                 "outcome": d.outcome.value if d.outcome else None,
-                "rules": {r.rule: {"verdict": r.verdict.value, "evidence": r.evidence} for r in d.results},
+                # Without the evidence, which may name the sender: an event cannot be erased. It stands with the case.
+                "rules": {r.rule: r.verdict.value for r in d.results},
                 "pack": self._pack.name,
+                "procedure": judged.classification.procedure.value if judged.classification.procedure else None,
+                "envelope": envelope_id,
             }
             about: dict[str, Any] = {
                 "envelope": envelope_id, "kind": judged.classification.kind.value, "source": envelope.source,
@@ -251,7 +233,7 @@ class Pipeline:
                 about["mentions"] = [str(link.case_id) for link in judged.mentions]
             return [
                 NewEvent(case_id, EventType.OPENED, envelope.received_at, about, envelope.connector),
-                NewEvent(case_id, EventType.DECIDED, now, decided, self._pack.name),
+                NewEvent(case_id, EventType.DECIDED, now, decided, self._pack.name, personal),
             ]
         if judged.outcome is Outcome.MERGED and case_id and judged.merge:
             data = {"envelope": envelope_id, "by": judged.reason, "sender_differs": judged.merge.sender_differs}

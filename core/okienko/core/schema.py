@@ -255,3 +255,58 @@ closing = sa.Table(
     sa.Column("done_at", _TIME),
     comment="Requests to close a case; the CSD is told by a job",
 )
+
+audit_entry = sa.Table(
+    "audit_entry",
+    metadata,
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("at", _TIME, nullable=False),
+    # No foreign key: its lock would be taken after the chain's head, and the audit outlives what it tells of.
+    sa.Column("case_id", sa.Uuid),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("action", sa.Text, nullable=False, comment="Of a closed set; see okienko.core.audit.entries"),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("origin", sa.Text, nullable=False),
+    sa.Column("data", JSONB, nullable=False),
+    sa.Column("personal", sa.LargeBinary, comment="Sealed under the case's key; the hash covers a commitment to it"),
+    sa.Column("prev", sa.LargeBinary, nullable=False),
+    sa.Column("hash", sa.LargeBinary, nullable=False),
+    sa.Index("ix_audit_entry_case_id_seq", "case_id", "seq", postgresql_where=sa.text("case_id IS NOT NULL")),
+    sa.Index("ix_audit_entry_own", "action", "seq", postgresql_where=sa.text("action IN ('verified', 'anchored')")),
+    comment="Append-only and hash-chained: a trigger refuses UPDATE, DELETE and TRUNCATE",
+)
+
+audit_head = sa.Table(
+    "audit_head",
+    metadata,
+    sa.Column("one", sa.Boolean, sa.CheckConstraint("one", name="one_row"), primary_key=True, server_default=sa.true()),
+    sa.Column("chain", sa.Uuid, nullable=False),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("hash", sa.LargeBinary, nullable=False),
+    comment="The end of the chain: one row, locked by who appends",
+)
+
+case_key = sa.Table(
+    "case_key",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("case_id", sa.Uuid, nullable=False),
+    sa.Column("wrapped", sa.LargeBinary, comment="The data key under the master key; NULL once erased"),
+    sa.Column("master", sa.Text, comment="Id of the master key"),
+    sa.Column("made_at", _TIME, nullable=False),
+    sa.Column("erased_at", _TIME),
+    sa.CheckConstraint("(wrapped IS NULL) = (erased_at IS NOT NULL)", name="erased"),
+    sa.Index("ix_case_key_case_id", "case_id"),
+    sa.Index("uq_case_key_live", "case_id", unique=True, postgresql_where=sa.text("wrapped IS NOT NULL")),
+    sa.Index("ix_case_key_master", "master", postgresql_where=sa.text("wrapped IS NOT NULL")),
+)
+
+keyring = sa.Table(
+    "keyring",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("purpose", sa.Text, nullable=False, comment="vault or anchor"),
+    sa.Column("made_at", _TIME, nullable=False),
+    comment="Which keys belong to this database, by their ids; the keys themselves are never here",
+)

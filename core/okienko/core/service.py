@@ -17,6 +17,9 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from okienko.core import database
+from okienko.core.audit import keys as audit_keys
+from okienko.core.audit.keyring import KeySource
+from okienko.core.audit.vault import Vault
 from okienko.core.calls import Calls
 from okienko.core.delivery import Delivery
 from okienko.core.embedded import EmbeddedPostgres
@@ -43,6 +46,8 @@ class Service:
     plugins: Plugins
     intake: DurableIntake
     worker: Worker
+    vault: Vault
+    anchors: Path
     now: Callable[[], datetime]
 
 
@@ -120,6 +125,9 @@ async def open_service(
     metrics.BUILD_INFO.labels(version("okienko")).set(1)
     async with open_database(settings) as engine:
         await require_schema(engine)
+        keys = key_source(settings, environ)
+        await audit_keys.prepare(engine, keys, now())
+        vault = Vault(keys)
         plugins = load_plugins(settings, engine, environ, now)
         csd = pick(plugins.csd_backends, settings.csd, "OKIENKO_CSD")
         identity = pick(plugins.identity_backends, settings.identity, "OKIENKO_IDENTITY")
@@ -128,8 +136,8 @@ async def open_service(
         await csd.start()
         calls = Calls(settings.plugin_timeout, on_stop=plugins.stop, on_resume=plugins.resume)
         pipeline = Pipeline(
-            engine, now, channels=plugins.channels, policies=policies, pack=pack, identity=identity,
-            spool=settings.home / "spool", calls=calls,
+            engine, now, channels=plugins.channels, policies=policies, pack=pack,
+            vault=vault, spool=settings.home / "spool", calls=calls,
         )  # fmt: skip
         delivery = Delivery(
             engine, now, channels=plugins.channels, csd=csd, identity=identity, pack=pack,
@@ -141,8 +149,21 @@ async def open_service(
             plugins=plugins,
             intake=DurableIntake(engine, now, max_size=settings.max_message_size, batch_size=settings.batch_size),
             worker=Worker(engine, pipeline, delivery, batch_size=settings.batch_size),
+            vault=vault,
+            anchors=anchor_folder(settings),
             now=now,
         )
+
+
+def key_source(settings: CoreSettings, environ: Mapping[str, str]) -> KeySource:
+    """Where the keyring is, by the settings."""
+    text = settings.keyring.get_secret_value() if settings.keyring else None
+    return audit_keys.source_of(settings.home, text, environ)
+
+
+def anchor_folder(settings: CoreSettings) -> Path:
+    """Where anchors are written and looked for."""
+    return settings.audit_anchors or settings.home / "anchors"
 
 
 def prepare_home(home: Path) -> None:

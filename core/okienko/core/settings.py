@@ -50,6 +50,14 @@ class CoreSettings(PluginSettings):
     message_domain: str = Field(
         default="okienko.invalid", pattern=r"^[A-Za-z0-9.-]+$", description="Domain of the Message-IDs we make"
     )
+    keyring: SecretStr | None = Field(
+        default=None,
+        description="Master and signing keys; unset: the file keys/keyring in the home folder, made at first start",
+    )
+    audit_anchors: Path | None = Field(
+        default=None,
+        description="Folder of the audit's anchors, best on another machine; unset: anchors in the home folder",
+    )
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least level logged")
     log_format: str = Field(default="json", pattern="^(json|console)$", description="json lines or a console format")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 
@@ -26,6 +26,13 @@ class Ledger:
     cases: dict[tuple[str, str], int] = field(default_factory=dict)
     """By kind and state."""
     actions_waiting: int = 0
+    audit_entries: int = 0
+    audit_intact: bool | None = None
+    """By the last verification; None when there was none yet."""
+    audit_verified_at: float | None = None
+    """Unix time."""
+    audit_anchored_at: float | None = None
+    """Unix time."""
 
     @property
     def balance(self) -> int:
@@ -63,6 +70,20 @@ def families(ledger: Ledger) -> Iterator[Metric]:
     yield _gauge(
         "okienko_reset_actions_waiting", "Reset actions that wait for an administrator", [((), ledger.actions_waiting)]
     )
+    yield CounterMetricFamily("okienko_audit_entries", "Entries of the audit chain", value=ledger.audit_entries)
+    # Nothing is told before the first verification: an alert on a missing value differs from one on a broken chain.
+    audit = (
+        ("okienko_audit_chain_intact", "1 if the audit chain was whole when it was last verified", ledger.audit_intact),
+        (
+            "okienko_audit_last_verification_timestamp_seconds",
+            "When the audit was last verified",
+            ledger.audit_verified_at,
+        ),
+        ("okienko_audit_last_anchor_timestamp_seconds", "When the audit was last anchored", ledger.audit_anchored_at),
+    )
+    for name, text, value in audit:
+        if value is not None:
+            yield _gauge(name, text, [((), value)])
 
 
 def _gauge(

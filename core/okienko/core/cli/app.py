@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from okienko.core import logs
-from okienko.core.cli import cases, intake, parked, serve, tools
+from okienko.core.audit.entries import ORIGIN, cli_origin
+from okienko.core.cli import audit, cases, intake, parked, serve, tools, vault
 from okienko.plugins.errors import OkienkoError
 
 app = typer.Typer(
@@ -25,6 +26,8 @@ def _frame(
 ) -> None:
     level = os.environ.get("OKIENKO_LOG_LEVEL", "INFO").upper()
     style = os.environ.get("OKIENKO_LOG_FORMAT", "json")
+    if "serve" not in sys.argv:
+        ORIGIN.set(cli_origin())
     quiet = not verbose and "OKIENKO_LOG_LEVEL" not in os.environ and "serve" not in sys.argv
     logs.configure("ERROR" if quiet else level if level in ("DEBUG", "INFO", "WARNING", "ERROR") else "INFO", style)
 
@@ -33,6 +36,8 @@ serve.add_to(app)
 intake.add_to(app)
 cases.add_to(app)
 parked.add_to(app)
+audit.add_to(app)
+vault.add_to(app)
 tools.add_to(app)
 
 

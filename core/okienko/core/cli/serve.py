@@ -11,6 +11,7 @@ from typing import Annotated
 import structlog
 import typer
 
+from okienko.core import housekeeping
 from okienko.core.service import Service, open_service
 from okienko.plugins.errors import MisconfiguredError
 from okienko.plugins.ports import Channel
@@ -57,12 +58,14 @@ async def _serve(role: Role) -> None:
         tasks: list[asyncio.Task[None]] = []
         if role in (Role.ALL, Role.WORKER):
             tasks.append(asyncio.create_task(service.worker.run(), name="worker"))
+            tasks.append(asyncio.create_task(housekeeping.run(service), name="housekeeping"))
         if role in (Role.ALL, Role.WEB):
             tasks += [
                 asyncio.create_task(_supervise(c, service), name=f"channel {c.name}")
                 for c in service.plugins.channels.values()
             ]
         tasks.append(asyncio.create_task(_web(service, stop), name="web"))
+        await housekeeping.audit_start(service, role.value)
         log.info("okienko is up", action="start", role=role.value, plugins=[s.name for s in service.plugins.statuses])
         waiter = asyncio.create_task(stop.wait())
         done, _ = await asyncio.wait([waiter, *tasks], return_when=asyncio.FIRST_COMPLETED)

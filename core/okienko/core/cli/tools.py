@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import json
 import os
 import sys
@@ -12,6 +13,9 @@ from typing import Annotated
 import typer
 
 from okienko.core import database
+from okienko.core.audit import health
+from okienko.core.audit.entries import AuditAction, NewEntry
+from okienko.core.audit.log import record
 from okienko.core.cli.output import JsonOption, print_json, print_table
 from okienko.core.service import load_plugins, open_database, open_service, prepare_home
 from okienko.core.settings import load_core_settings
@@ -91,7 +95,13 @@ async def _upgrade() -> list[str]:
     settings = load_core_settings(os.environ)
     prepare_home(settings.home)
     async with open_database(settings, migrate=False) as engine:
-        return await database.upgrade(engine)
+        done = await database.upgrade(engine)
+        if done:
+            async with database.transaction(engine) as connection:
+                await connection.exec_driver_sql("SELECT 1")
+                entry = NewEntry(AuditAction.SCHEMA_UPGRADED, utc_now(), getpass.getuser(), data={"done": done})
+                record(await database.raw_connection(connection), [entry])
+        return done
 
 
 async def _revision() -> str | None:
@@ -107,9 +117,10 @@ async def _check() -> list[Finding]:
         async with open_service() as service:
             findings.append(Finding("settings", Severity.OK, f"home is {service.settings.home}"))
             findings.append(Finding("database", Severity.OK, "answers, schema is up to date"))
+            findings += await health.check(service.engine, service.vault.source, service.anchors, service.now())
             for status in service.plugins.statuses:
                 if status.state == "failed":
-                    findings.append(  # noqa: PERF401  reads better than a filter inside extend
+                    findings.append(
                         Finding(
                             f"plugin {status.name}",
                             Severity.ERROR,

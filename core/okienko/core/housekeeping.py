@@ -1,0 +1,76 @@
+"""What the service does by the clock. PgQueuer's schedules see to it that one process of all does it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from datetime import timedelta
+from importlib.metadata import version
+
+import asyncpg
+import structlog
+from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
+from pgqueuer.adapters.persistence.queries import Queries
+from pgqueuer.core.sm import SchedulerManager
+from pgqueuer.domain.models import Schedule
+
+from okienko.core.audit.daily import daily
+from okienko.core.audit.entries import AuditAction, NewEntry
+from okienko.core.audit.log import record
+from okienko.core.database import UNREACHABLE, raw_connection, transaction
+from okienko.core.service import Service
+from okienko.core.worker import connect_arguments
+from okienko.plugins.errors import OkienkoError
+
+log = structlog.get_logger(__name__)
+
+HOURLY = "7 * * * *"
+"""Hourly, though the work is daily: what is not due costs one query, and what failed is tried again within the hour."""
+_PATIENCE = timedelta(seconds=30)
+
+
+async def run(service: Service) -> None:
+    """Keep the schedule until cancelled; a lost database connection is made again. The audit is looked after at once."""
+    logging.getLogger("pgqueuer").setLevel(logging.CRITICAL)  # as in the worker
+    await _audit(service)
+    while True:
+        try:
+            await _schedule(service)
+        except (*UNREACHABLE, asyncpg.PostgresError, ExceptionGroup, RuntimeError) as error:
+            log.warning("schedule lost the database", action="reconnect", error=type(error).__name__)
+        await asyncio.sleep(_PATIENCE.total_seconds())
+
+
+async def _schedule(service: Service) -> None:
+    connection = await asyncpg.connect(**connect_arguments(service.engine))
+    try:
+        manager = SchedulerManager(Queries(AsyncpgDriver(connection)))
+
+        async def audit(_: Schedule) -> None:
+            await _audit(service)
+
+        manager.schedule("audit_daily", HOURLY)(audit)
+        await manager.run()
+    finally:
+        with contextlib.suppress(*UNREACHABLE, asyncpg.PostgresError):
+            await connection.close(timeout=5)
+
+
+async def _audit(service: Service) -> None:
+    try:
+        await daily(service.engine, service.now(), keys=service.vault.source, folder=service.anchors)
+    except OkienkoError as error:
+        log.error("audit not looked after", action="audit_daily", problem=str(error))  # noqa: TRY400  the message says all
+
+
+async def audit_start(service: Service, role: str) -> None:
+    """Audit which code decides from now on."""
+    loaded = {s.name: s.version or "" for s in service.plugins.statuses if s.state == "loaded"}
+    async with transaction(service.engine) as connection:
+        await connection.exec_driver_sql("SELECT 1")
+        data = {"version": version("okienko"), "role": role, "plugins": loaded}
+        record(
+            await raw_connection(connection),
+            [NewEntry(AuditAction.SERVICE_STARTED, service.now(), "okienko", data=data)],
+        )
