@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 from typing import NoReturn
@@ -22,3 +23,12 @@ def missing(name: str, install: str) -> NoReturn:
     if os.environ.get(REQUIRE) == "1":
         pytest.fail(f"{name} is required ({REQUIRE}=1) and not installed: {install}", pytrace=False)
     pytest.skip(f"{name} is not installed: {install}")
+
+
+def need_python_ldap() -> None:
+    """For a test of the LDAP connectors: the extra `ldap` has to be built on the machine."""
+    if importlib.util.find_spec("ldap") is None:
+        missing(
+            "python-ldap",
+            "apt-get install -y --no-install-recommends gcc python3-dev libldap-dev libsasl2-dev && make ldap",
+        )

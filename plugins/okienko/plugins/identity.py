@@ -139,7 +139,10 @@ class IdentityBackend(Protocol):
         ...
 
     async def unlock(self, expected: Expected) -> Done:
-        """Take the lock after wrong passwords away. An account that is not locked gives `changed=False`."""
+        """Take the lock after wrong passwords away. An account that is not locked gives `changed=False`.
+
+        It never lifts DISABLED.
+        """
         ...
 
     async def send_activation(self, expected: Expected, *, lifetime_seconds: int) -> Done:
@@ -149,7 +152,8 @@ class IdentityBackend(Protocol):
     async def set_password(self, expected: Expected, password: SecretStr) -> Done:
         """Write the password that the person chose, unlock the account and clear `must_change`.
 
-        Raises PasswordRefusedError. The password stands in no log, error or result.
+        Raises PasswordRefusedError, and PermanentError for a disabled account: a person's new password must not switch on
+        what an administrator switched off. The password stands in no log, error or result.
         """
         ...
 
@@ -163,6 +167,19 @@ class IdentityBackend(Protocol):
     async def check(self) -> list[Finding]:
         """Try every setting, connection and right; each problem with its cure."""
         ...
+
+
+def same_login(one: str, other: str) -> bool:
+    """Whether two login e-mails are the same without regard to case.
+
+    Only a letter's own capital counts: the Kelvin sign, whose lower case is an ASCII k, is not k, and no accent is dropped.
+    Directories and databases match more generously, so a backend checks with this what its server found.
+    """
+    return _fold(one) == _fold(other)
+
+
+def _fold(login: str) -> str:
+    return "".join(c.lower() if c.isascii() or not c.lower().isascii() else c for c in login)
 
 
 def require(backend: IdentityBackend, wanted: Operation, also: Collection[Operation] = ()) -> None:
