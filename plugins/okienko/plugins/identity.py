@@ -51,7 +51,7 @@ class Account:
     ref: str
     """The backend's lasting id (entryUUID, objectGUID, SCIM id): it survives a change of login."""
     login: str
-    """The login e-mail, as the backend writes it; compare it without regard to case."""
+    """The login e-mail, as the backend writes it; compare it by `same_login`."""
     person: Person
     """What the backend knows of the holder; parts may be missing. The PESEL is guarded."""
     flags: frozenset[AccountFlag] = frozenset()
@@ -163,6 +163,17 @@ class IdentityBackend(Protocol):
     async def check(self) -> list[Finding]:
         """Try every setting, connection and right; each problem with its cure."""
         ...
+
+
+def same_login(one: str, other: str) -> bool:
+    """Whether two login e-mails are the same without regard to case.
+
+    A letter never equals one of another alphabet: `str.casefold` takes U+017F for an s and U+212A for a k, with which a
+    stranger's address would find somebody else's account.
+    """
+    return len(one) == len(other) and all(
+        a == b or (a.lower() == b.lower() and a.isascii() == b.isascii()) for a, b in zip(one, other, strict=True)
+    )
 
 
 def require(backend: IdentityBackend, wanted: Operation, also: Collection[Operation] = ()) -> None:
