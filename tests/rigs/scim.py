@@ -221,7 +221,7 @@ def bad_scim(**flags: Any) -> Iterator[BadScim]:
             with suppress(OSError):
                 self.wfile.write(content)
 
-        do_GET = do_POST = do_PATCH = _handle
+        do_GET = do_POST = do_PATCH = _handle  # noqa: N815  names that http.server calls
 
         def log_message(self, *args: object) -> None:
             """Silent."""

@@ -158,7 +158,7 @@ class HttpApi:
     async def _authorised(self, method: str, path: str, **arguments: Any) -> Answer:
         headers = dict(arguments.pop("headers", None) or {})
         for attempt in (1, 2):
-            token = await self._bearer()
+            token = await self.bearer()
             if token:
                 headers["Authorization"] = f"Bearer {token}"
             answer = await self._exchange(method, self.base_url + path, headers=headers, **arguments)
@@ -172,7 +172,8 @@ class HttpApi:
             f"{method} {path}: 401, the server does not accept our token: renew the token or the client's secret"
         )
 
-    async def _bearer(self) -> str:
+    async def bearer(self) -> str:
+        """The token in use, fetched or renewed when it is time; "" when there are no credentials."""
         known = self._credentials
         if known.token is not None:
             return known.token.get_secret_value()
@@ -239,7 +240,9 @@ def _raise_for_way(answer: Answer, what: str) -> None:
     if answer.status == 429 or answer.status in (502, 503, 504):
         raise TransientError(f"{what}: the server is busy ({answer.status})", retry_after=_retry_after(answer.headers))
     if 300 <= answer.status < 400:
-        raise MisconfiguredError(f"{what}: the server redirects ({answer.status}): give the final address in the setting URL")
+        raise MisconfiguredError(
+            f"{what}: the server redirects ({answer.status}): give the final address in the setting URL"
+        )
 
 
 def _retry_after(headers: httpx.Headers) -> float | None:
@@ -264,7 +267,9 @@ def _tls(ca_file: Path | None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
     except (OSError, ssl.SSLError):
-        raise MisconfiguredError(f"cannot read certificates from {ca_file}: give a PEM file in the setting CA_FILE") from None
+        raise MisconfiguredError(
+            f"cannot read certificates from {ca_file}: give a PEM file in the setting CA_FILE"
+        ) from None
 
 
 def safe_url(url: str) -> str:

@@ -10,7 +10,6 @@ from uuid import uuid4
 import httpx
 import pytest
 from pydantic import SecretStr
-from rigs.scim import ENTERPRISE, LOCK, PESEL_PATH, TOKEN, Scim, scim2_server, user
 
 from okienko.connectors.identity.scim import okienko_identity_backends
 from okienko.connectors.identity.scim.client import ScimIdentity
@@ -30,6 +29,7 @@ from okienko.plugins.identity import (
 from okienko.plugins.ports import Severity
 from okienko.plugins.settings import load_settings
 from okienko.schemas.pesel import Pesel
+from rigs.scim import ENTERPRISE, LOCK, PESEL_PATH, TOKEN, Scim, scim2_server, user
 
 JAN, ANNA = "85811500129", "86820300346"
 """Nobody's: of people born in 1885 and 1886."""
@@ -86,7 +86,9 @@ async def test_an_account_is_found_whatever_the_case(backend: ScimIdentity, jan:
     assert found.unknown_flags == {AccountFlag.LOCKED, AccountFlag.MUST_CHANGE}
 
 
-@pytest.mark.parametrize("login", ["", "nobody@example.invalid", "*", 'x" or userName pr or userName eq "', "\\", "ż" * 300])
+@pytest.mark.parametrize(
+    "login", ["", "nobody@example.invalid", "*", 'x" or userName pr or userName eq "', "\\", "ż" * 300]
+)
 async def test_nobody_is_found(backend: ScimIdentity, jan: Expected, login: str) -> None:
     assert await backend.find_by_login(login) is None
 
@@ -302,9 +304,7 @@ async def test_check(backend: ScimIdentity, peer: Scim) -> None:
     await wrong.close()
 
 
-async def test_no_personal_data_in_logs(
-    backend: ScimIdentity, jan: Expected, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_no_personal_data_in_logs(backend: ScimIdentity, jan: Expected, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     backend._wire._search_by_post = False
     await backend.find_by_pesel(Pesel(JAN))

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from rigs.scim import BadScim, bad_scim, user
 
 from okienko.connectors.identity.scim.client import ScimIdentity
 from okienko.connectors.identity.scim.settings import ScimIdentitySettings
@@ -26,13 +25,17 @@ from okienko.plugins.identity import (
 from okienko.plugins.ports import Severity
 from okienko.plugins.settings import load_settings
 from okienko.plugins.testing.conformance.findings import assert_findings
+from rigs.scim import BadScim, bad_scim, user
 
 HTML = {"Content-Type": "application/scim+json"}, b"<html><h1>Internal Server Error</h1>jan@poczta.example</html>"
 
 
 def people(count: int = 7) -> list[dict[str, Any]]:
     """User 3 is Jan; ids are numbers as text."""
-    made = [user(f"u{n}@poczta.example", "U", f"Nr {n}") | {"id": str(n), "meta": {"version": 'W/"1"'}} for n in range(count)]
+    made = [
+        user(f"u{n}@poczta.example", "U", f"Nr {n}") | {"id": str(n), "meta": {"version": 'W/"1"'}}
+        for n in range(count)
+    ]
     made[3] |= {"userName": "jan@poczta.example", "emails": [{"type": "work", "value": "jan@poczta.example"}]}
     return made
 

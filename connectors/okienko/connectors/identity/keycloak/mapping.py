@@ -143,7 +143,9 @@ def words_of(answer: Answer, hidden: str = "") -> str:
 
 
 _MISSING_USER = re.compile(r"user not found", re.IGNORECASE)
-_LINK_SETTINGS = re.compile(r"client id missing|invalid redirect uri|client doesn't exist|client is not enabled", re.IGNORECASE)
+_LINK_SETTINGS = re.compile(
+    r"client id missing|invalid redirect uri|client doesn't exist|client is not enabled", re.IGNORECASE
+)
 _LINK_ACTIONS = re.compile(r"invalid required actions", re.IGNORECASE)
 _PASSWORD = re.compile(r"password|N old passwords", re.IGNORECASE)
 _READ_ONLY = re.compile(r"read.?only", re.IGNORECASE)
@@ -156,7 +158,8 @@ def is_missing_user(answer: Answer) -> bool:
 
 def error_of(answer: Answer, what: str, *, hidden: str = "", password: bool = False) -> OkienkoError:
     """The error that an answer of 400 and above means. `password`: it answers to a new password."""
-    words, status = words_of(answer, hidden), answer.status
+    # Judged by the server's own words, shown without what must not be repeated.
+    plain, words, status = words_of(answer), words_of(answer, hidden), answer.status
     told = f"{what}: {status} {words}".rstrip()
     if status == 403:
         return MisconfiguredError(
@@ -169,12 +172,16 @@ def error_of(answer: Answer, what: str, *, hidden: str = "", password: bool = Fa
         return LoginTakenError(f"{what}: another account has that e-mail or user name; nothing was changed")
     if status >= 500 and status != 501:
         return TransientError(f"{told}: Keycloak failed (for a mail: look at its SMTP settings)")
-    if _LINK_SETTINGS.search(words):
-        return MisconfiguredError(f"{told}: correct LINK_CLIENT_ID and LINK_REDIRECT_URI, or allow the address in that client")
-    if _LINK_ACTIONS.search(words):
+    if _LINK_SETTINGS.search(plain):
+        return MisconfiguredError(
+            f"{told}: correct LINK_CLIENT_ID and LINK_REDIRECT_URI, or allow the address in that client"
+        )
+    if _LINK_ACTIONS.search(plain):
         return MisconfiguredError(f"{told}: enable the required actions Update Password and Verify Email in the realm")
-    if _READ_ONLY.search(words):
-        return UnsupportedOperationError(f"{told}: the account lives in a store that Keycloak may not write; change it there")
-    if password and status == 400 and (_PASSWORD.search(words) or not words):
+    if _READ_ONLY.search(plain):
+        return UnsupportedOperationError(
+            f"{told}: the account lives in a store that Keycloak may not write; change it there"
+        )
+    if password and status == 400 and (_PASSWORD.search(plain) or not plain):
         return PasswordRefusedError(f"the password policy refuses it: {words or 'Keycloak does not say why'}")
     return PermanentError(told)

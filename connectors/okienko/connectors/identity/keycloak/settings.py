@@ -31,7 +31,9 @@ class KeycloakIdentitySettings(PluginSettings):
     ca_file: Path | None = Field(default=None, description="PEM file of the CA, instead of the system's")
     connect_timeout: float = Field(default=5.0, gt=0, le=60, description="Seconds to connect")
     timeout: float = Field(default=15.0, gt=0, le=120, description="Seconds for one request and its answer")
-    pesel_attribute: str | None = Field(default="pesel", pattern=_ATTRIBUTE, description="User attribute with the PESEL")
+    pesel_attribute: str | None = Field(
+        default="pesel", pattern=_ATTRIBUTE, description="User attribute with the PESEL"
+    )
     birth_year_attribute: str | None = Field(
         default=None,
         pattern=_ATTRIBUTE,
@@ -47,6 +49,11 @@ class KeycloakIdentitySettings(PluginSettings):
     verify_email: bool = Field(default=True, description="The activation link also proves the e-mail (VERIFY_EMAIL)")
     logout_sessions: bool = Field(default=True, description="End all sessions after a change of login or password")
     max_accounts: int = Field(default=200, ge=1, le=10_000, description="Most accounts of one PESEL to read through")
+
+    @field_validator("pesel_attribute", mode="before")
+    @classmethod
+    def _none(cls, value: object) -> object:
+        return None if value == "" else value
 
     @field_validator("url")
     @classmethod

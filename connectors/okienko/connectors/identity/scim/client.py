@@ -49,9 +49,7 @@ class ScimIdentity:
         )
         api = HttpApi(
             settings.url,
-            Credentials(
-                settings.token, settings.token_url, settings.client_id, settings.client_secret, settings.scope
-            ),
+            Credentials(settings.token, settings.token_url, settings.client_id, settings.client_secret, settings.scope),
             ca_file=settings.ca_file,
             limits=Limits(connect=settings.connect_timeout, total=settings.timeout),
         )
@@ -171,7 +169,9 @@ class ScimIdentity:
             await self._patch(account, operations)
         found = await self._wire.user(account.ref)
         if found is None or not mapping.login_is(found[0], new_login, self._shape):
-            raise PermanentError("the SCIM server accepted the new login, and the account does not have it: look at it now")
+            raise PermanentError(
+                "the SCIM server accepted the new login, and the account does not have it: look at it now"
+            )
         after = mapping.account(found[0], self._shape, found[1])
         return Done(changed=True, fields=tuple(op["path"].partition("[")[0] for op in operations), after=after)
 

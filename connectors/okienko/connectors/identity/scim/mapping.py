@@ -142,7 +142,10 @@ def account(resource: Resource, shape: Shape, etag: str | None = None) -> Accoun
     states = (
         (AccountFlag.DISABLED, None if active is None else not active),
         (AccountFlag.LOCKED, as_bool(lookup(resource, shape.locked_path)) if shape.locked_path else None),
-        (AccountFlag.MUST_CHANGE, as_bool(lookup(resource, shape.must_change_path)) if shape.must_change_path else None),
+        (
+            AccountFlag.MUST_CHANGE,
+            as_bool(lookup(resource, shape.must_change_path)) if shape.must_change_path else None,
+        ),
     )
     for flag, holds in states:
         if holds is None:
@@ -178,7 +181,9 @@ def replace(path: str, value: Any) -> dict[str, Any]:
     return {"op": "replace", "path": path, "value": value}
 
 
-def login_changes(resource: Resource, old: str, new: str, shape: Shape) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def login_changes(
+    resource: Resource, old: str, new: str, shape: Shape
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The operations that make `new` the login: first by a value filter, then with the whole e-mail list.
 
     The first is what RFC 7644 intends; it is empty where a value filter would not hit exactly one e-mail. The second
