@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from rigs.certificates import certificates
+
 USER, PASSWORD = "okienko", "secret"
 INSTALL = "apt-get install -y --no-install-recommends dovecot-imapd dovecot-lmtpd"
 _CONF = """
@@ -149,7 +151,7 @@ def _prepare(server: Dovecot, capability: str) -> None:
     if root:
         os.chown(d / "mail", mail.pw_uid, mail.pw_gid)
     (d / "passwd").write_text(f"{USER}:{{PLAIN}}{PASSWORD}:{mail.pw_uid}:{mail.pw_gid}::{d}/mail/{USER}::\n")
-    _certificates(d)
+    certificates(d)
     text = _CONF.format(
         d=d, imap=server.imap, imaps=server.imaps, capability=capability,
         internal="dovecot" if root else me.pw_name, login="dovenull" if root else me.pw_name,
@@ -158,25 +160,6 @@ def _prepare(server: Dovecot, capability: str) -> None:
     if not capability:
         text = text.replace("  imap_capability = \n", "")
     (d / "dovecot.conf").write_text(text)
-
-
-def _certificates(d: Path) -> None:
-    def openssl(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], check=True, capture_output=True, cwd=d)
-
-    openssl(
-        "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=okienko test CA",
-        "-keyout", "ca.key", "-out", "ca.pem",
-        "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign",
-    )  # fmt: skip
-    openssl(
-        "req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-keyout", "server.key", "-out", "server.csr"
-    )
-    (d / "ext").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n")
-    openssl(
-        "x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
-        "-days", "2", "-extfile", "ext", "-out", "server.pem",
-    )  # fmt: skip
 
 
 def _wait_for_login(server: Dovecot, process: subprocess.Popen[bytes]) -> None:

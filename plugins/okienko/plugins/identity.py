@@ -51,7 +51,7 @@ class Account:
     ref: str
     """The backend's lasting id (entryUUID, objectGUID, SCIM id): it survives a change of login."""
     login: str
-    """The login e-mail, as the backend writes it; compare it by `same_login`."""
+    """The login e-mail, as the backend writes it; compare it without regard to case."""
     person: Person
     """What the backend knows of the holder; parts may be missing. The PESEL is guarded."""
     flags: frozenset[AccountFlag] = frozenset()
@@ -139,7 +139,10 @@ class IdentityBackend(Protocol):
         ...
 
     async def unlock(self, expected: Expected) -> Done:
-        """Take the lock after wrong passwords away. An account that is not locked gives `changed=False`."""
+        """Take the lock after wrong passwords away. An account that is not locked gives `changed=False`.
+
+        It never lifts DISABLED.
+        """
         ...
 
     async def send_activation(self, expected: Expected, *, lifetime_seconds: int) -> Done:
@@ -149,7 +152,8 @@ class IdentityBackend(Protocol):
     async def set_password(self, expected: Expected, password: SecretStr) -> Done:
         """Write the password that the person chose, unlock the account and clear `must_change`.
 
-        Raises PasswordRefusedError. The password stands in no log, error or result.
+        Raises PasswordRefusedError, and PermanentError for a disabled account: a person's new password must not switch on
+        what an administrator switched off. The password stands in no log, error or result.
         """
         ...
 
@@ -168,12 +172,14 @@ class IdentityBackend(Protocol):
 def same_login(one: str, other: str) -> bool:
     """Whether two login e-mails are the same without regard to case.
 
-    A letter never equals one of another alphabet: `str.casefold` takes U+017F for an s and U+212A for a k, with which a
-    stranger's address would find somebody else's account.
+    Only a letter's own capital counts: the Kelvin sign, whose lower case is an ASCII k, is not k, and no accent is dropped.
+    Directories and databases match more generously, so a backend checks with this what its server found.
     """
-    return len(one) == len(other) and all(
-        a == b or (a.lower() == b.lower() and a.isascii() == b.isascii()) for a, b in zip(one, other, strict=True)
-    )
+    return _fold(one) == _fold(other)
+
+
+def _fold(login: str) -> str:
+    return "".join(c.lower() if c.isascii() or not c.lower().isascii() else c for c in login)
 
 
 def require(backend: IdentityBackend, wanted: Operation, also: Collection[Operation] = ()) -> None:

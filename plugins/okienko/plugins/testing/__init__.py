@@ -8,5 +8,17 @@ from okienko.plugins.testing.doubles import (
     MemoryIntake,
     MemoryTicket,
 )
+from okienko.plugins.testing.identity import InMemoryIdentity
+from okienko.plugins.testing.people import invented_person, invented_pesel
 
-__all__ = ["FixedClock", "MemoryChannel", "MemoryCsd", "MemoryIdentity", "MemoryIntake", "MemoryTicket"]
+__all__ = [
+    "FixedClock",
+    "InMemoryIdentity",
+    "MemoryChannel",
+    "MemoryCsd",
+    "MemoryIdentity",
+    "MemoryIntake",
+    "MemoryTicket",
+    "invented_person",
+    "invented_pesel",
+]

@@ -1,0 +1,1 @@
+"""What the connectors of LDAP directories share. No plugin by itself."""
