@@ -17,6 +17,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import httpx
 import pytest
@@ -77,8 +78,8 @@ class Scim:
         httpx.delete(f"{self.url}/Users/{ref}", headers={"Authorization": f"Bearer {TOKEN}"})
 
 
-def _files(folder: Path) -> list[str]:
-    """The schemas of RFC 7643 and one extension that tells of locks."""
+def _discovery() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The schemas and resource types of RFC 7643, and one extension that tells of locks."""
     shipped = resources.files("scim2_server") / "resources"
     schemas = json.loads((shipped / "default-schemas.json").read_text())
     types = json.loads((shipped / "default-resource-types.json").read_text())
@@ -94,6 +95,11 @@ def _files(folder: Path) -> list[str]:
     for one in types:
         if one["name"] == "User":
             one["schemaExtensions"] = [*one.get("schemaExtensions", []), {"schema": LOCK, "required": False}]
+    return schemas, types
+
+
+def _files(folder: Path) -> list[str]:
+    schemas, types = _discovery()
     (folder / "schemas.json").write_text(json.dumps(schemas))
     (folder / "types.json").write_text(json.dumps(types))
     return ["--schema", str(folder / "schemas.json"), "--resource-type", str(folder / "types.json")]
@@ -125,6 +131,53 @@ def scim2_server(folder: Path) -> Iterator[Scim]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@contextmanager
+def scim2_with_sign_in() -> Iterator[Scim]:
+    """scim2-server's own application in a thread, with a door beside it that tells whether a password is the stored one."""
+    from scim2_models import ResourceType, Schema, ScimProvider
+    from scim2_server.memory import InMemoryStorage
+    from scim2_server.service import ScimService
+    from scim2_server.testserver.application import BearerTokenApplication
+    from scim2_server.testserver.cli import ThreadingWSGIServer
+    from scim2_server.utils import load_default_service_provider_config
+
+    schemas, types = _discovery()
+    provider = ScimProvider.from_discovery(
+        [Schema.model_validate(one) for one in schemas],
+        [ResourceType.model_validate(one) for one in types],
+        config=load_default_service_provider_config(),
+    )
+    storage = InMemoryStorage()
+    application = BearerTokenApplication(
+        storage, provider, service=ScimService(provider, secret="x" * 32), bearer_tokens=[TOKEN]
+    )
+
+    def with_door(environ: dict[str, Any], start: Any) -> Any:
+        if environ["PATH_INFO"] != "/sign-in":
+            return application(environ, start)
+        asked = json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
+        inside = any(
+            one.user_name.lower() == asked["login"].lower() and one.password == asked["password"] and one.active
+            for one in storage.resources
+            if hasattr(one, "user_name")
+        )
+        start("200 OK" if inside else "403 Forbidden", [("Content-Length", "0")])
+        return []
+
+    class Handler(WSGIRequestHandler):
+        def log_message(self, *args: object) -> None:
+            """Silent."""
+
+    with make_server("127.0.0.1", 0, with_door, ThreadingWSGIServer, Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield Scim(f"http://127.0.0.1:{server.server_address[1]}/v2")
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @dataclass

@@ -40,6 +40,15 @@ def harmless(text: object, *hidden: str, limit: int = 200) -> str:
     return _ADDRESS.sub("<address>", _DIGITS.sub("<number>", line)).strip()[:limit]
 
 
+def is_text(text: str) -> bool:
+    """Whether it can be sent at all: a lone surrogate cannot, so that nobody's login has one."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """A fixed bearer token, or client credentials (RFC 6749, section 4.4) for `token_url`."""
@@ -215,12 +224,12 @@ class HttpApi:
                 asyncio.timeout(self._limits.total),
                 self._client.stream(method, url, **arguments) as response,
             ):
-                content = b""
+                content = bytearray()
                 async for chunk in response.aiter_bytes():
                     content += chunk
                     if len(content) > self._limits.max_body:
                         raise PermanentError(f"{what}: the answer is larger than {self._limits.max_body} octets")
-                return Answer(response.status_code, response.headers, content)
+                return Answer(response.status_code, response.headers, bytes(content))
         except OkienkoError:
             raise
         except (httpx.TimeoutException, TimeoutError):

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import logging
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
 
 import httpx
 import pytest
@@ -34,94 +31,10 @@ from okienko.plugins.ports import Severity
 from okienko.plugins.settings import load_settings
 from okienko.plugins.testing.conformance.findings import assert_findings
 from okienko.schemas.pesel import Pesel
+from rigs.keycloak import JAN, OLD, ROOT, Keycloak, token
 
-ROOT = "https://sso.example"
-JAN = "85811500129"
-OLD, NEW = "jan@poczta.example", "nowy@poczta.example"
+NEW = "nowy@poczta.example"
 EXPECTED = Expected("id-jan", OLD)
-
-
-def _token(*roles: str) -> str:
-    claims = json.dumps({"resource_access": {"realm-management": {"roles": list(roles)}}}).encode()
-    return f"e30.{base64.urlsafe_b64encode(claims).rstrip(b'=').decode()}.sig"
-
-
-class Keycloak:
-    """Users and answers as the contract has them; `seen` holds every call."""
-
-    def __init__(self) -> None:
-        self.users: dict[str, dict[str, Any]] = {
-            "id-jan": self.user("id-jan", OLD, "Jan", attributes={"pesel": [JAN], "office": ["Zakręt"]}),
-            "id-ewa": self.user("id-ewa", "ewa@poczta.example", "Ewa"),
-        }
-        self.lock = {"disabled": False, "numFailures": 0, "lastFailure": 0, "lastIPFailure": "n/a"}
-        self.realm: dict[str, Any] = {
-            "realm": "urzad",
-            "registrationEmailAsUsername": True,
-            "bruteForceProtected": True,
-        }
-        self.profile: dict[str, Any] = {"attributes": [{"name": "pesel", "permissions": {"edit": ["admin"]}}]}
-        self.token = _token("manage-users")
-        self.tokens = 0
-        self.lifetime = 300
-        self.fails: dict[str, list[Any]] = {}
-        """Answers to give first, by `METHOD last-part-of-path`."""
-        self.seen: list[tuple[str, str, dict[str, list[str]], Any]] = []
-
-    @staticmethod
-    def user(ref: str, email: str, given: str, **more: Any) -> dict[str, Any]:
-        return {
-            "id": ref, "username": email, "email": email, "emailVerified": True, "enabled": True,
-            "firstName": given, "lastName": "Próbny", "requiredActions": [],
-        } | more  # fmt: skip
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        path = request.url.path
-        if path == "/realms/urzad/protocol/openid-connect/token":
-            self.tokens += 1
-            if planned := self.fails.get("POST token"):
-                return planned.pop(0)
-            return httpx.Response(200, json={"access_token": self.token, "expires_in": self.lifetime})
-        assert request.headers["authorization"] == f"Bearer {self.token}"
-        body = json.loads(request.content) if request.content else None
-        query = parse_qs(request.url.query.decode())
-        self.seen.append((request.method, path, query, body))
-        if planned := self.fails.get(f"{request.method} {path.rsplit('/', 1)[-1]}"):
-            first = planned.pop(0)
-            if isinstance(first, Exception):
-                raise first
-            return first
-        rest = path.removeprefix("/admin/realms/urzad")
-        if rest == "":
-            return httpx.Response(200, json=self.realm)
-        if rest == "/users":
-            return self._search(query)
-        if rest == "/users/profile":
-            return httpx.Response(200, json=self.profile)
-        if rest.startswith("/attack-detection/brute-force/users/"):
-            if request.method == "DELETE":
-                self.lock |= {"disabled": False, "numFailures": 0, "lastFailure": 0}
-                return httpx.Response(204)
-            return httpx.Response(200, json=self.lock)
-        ref, _, action = rest.removeprefix("/users/").partition("/")
-        if ref not in self.users:
-            return httpx.Response(404, json={"error": "User not found"})
-        if request.method == "GET":
-            return httpx.Response(200, json=self.users[ref])
-        if not action:
-            self.users[ref] |= body
-        return httpx.Response(204)
-
-    def _search(self, query: dict[str, list[str]]) -> httpx.Response:
-        first, size = int(query["first"][0]), int(query["max"][0])
-        assert query["briefRepresentation"] == ["false"]
-        found = list(self.users.values())
-        if "email" in query:
-            found = [u for u in found if query["email"][0].lower() in u["email"].lower()]
-        return httpx.Response(200, json=found[first : first + size])
-
-    def calls(self, method: str) -> list[tuple[str, Any]]:
-        return [(path.removeprefix("/admin/realms/urzad"), body) for m, path, _, body in self.seen if m == method]
 
 
 @pytest.fixture
@@ -536,7 +449,7 @@ async def test_check_names_each_problem(
 ) -> None:
     keycloak.realm |= realm
     keycloak.profile |= profile
-    keycloak.token = _token(*roles)
+    keycloak.token = token(*roles)
     backend = KeycloakIdentity(settings())
     findings = await backend.check()
     assert_findings(findings)

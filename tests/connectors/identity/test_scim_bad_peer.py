@@ -149,8 +149,9 @@ async def test_password_refused_without_repeating_it() -> None:
     ],
 )  # fmt: skip
 async def test_strange_answers(answer: tuple[int, dict[str, str], bytes], error: type[Exception], words: str) -> None:
-    async with against(answers=[answer]) as (_, backend):
+    async with against() as (peer, backend):
         await backend.start()
+        peer.answers = [answer]
         with pytest.raises(error, match=words) as caught:
             await backend.get("3")
         assert "85811500129" not in str(caught.value)

@@ -10,7 +10,7 @@ from okienko.connectors.identity.keycloak.mapping import UPDATE_PASSWORD, Lock, 
 from okienko.connectors.identity.keycloak.settings import KeycloakIdentitySettings
 from okienko.connectors.identity.keycloak.wire import KeycloakWire, Realm
 from okienko.plugins.errors import PermanentError
-from okienko.plugins.httpapi import Credentials, HttpApi, Limits
+from okienko.plugins.httpapi import Credentials, HttpApi, Limits, is_text
 from okienko.plugins.identity import (
     Account,
     AccountFlag,
@@ -21,6 +21,7 @@ from okienko.plugins.identity import (
     Operation,
     StaleError,
     UnsupportedOperationError,
+    refuse_for_password,
     same_login,
 )
 from okienko.plugins.ports import Finding
@@ -61,7 +62,7 @@ class KeycloakIdentity:
 
     async def find_by_login(self, login: str) -> Account | None:
         """See the port. Whatever Keycloak lists, only a user whose e-mail it really is counts."""
-        if not login:
+        if not login or not is_text(login):
             return None
         criteria = {"email": login, "exact": "true"}
         found = [one async for one in self._wire.users(criteria) if mapping.has_login(one, login)]
@@ -115,6 +116,7 @@ class KeycloakIdentity:
         """See the port. Sessions end as well, when LOGOUT_SESSIONS is on."""
         user = await self._expected(expected)
         lock = await self._lock(user)
+        refuse_for_password(self._map(user, lock), password)
         await self._wire.reset_password(expected.ref, password.get_secret_value())
         fields = ["password"]
         # What follows may be repeated at will, and is, by the HTTP client: a password history makes the first step not so.

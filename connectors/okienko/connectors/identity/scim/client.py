@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from pydantic import SecretStr
@@ -11,9 +11,9 @@ from okienko.connectors.identity.scim import mapping
 from okienko.connectors.identity.scim.checks import check
 from okienko.connectors.identity.scim.mapping import Resource, Shape
 from okienko.connectors.identity.scim.settings import ScimIdentitySettings
-from okienko.connectors.identity.scim.wire import Abilities, ScimRefusedError, ScimWire
+from okienko.connectors.identity.scim.wire import Abilities, ScimChangedError, ScimRefusedError, ScimWire
 from okienko.plugins.errors import PermanentError
-from okienko.plugins.httpapi import Credentials, HttpApi, Limits
+from okienko.plugins.httpapi import Credentials, HttpApi, Limits, is_text
 from okienko.plugins.identity import (
     Account,
     AccountFlag,
@@ -25,10 +25,14 @@ from okienko.plugins.identity import (
     PasswordRefusedError,
     StaleError,
     UnsupportedOperationError,
+    refuse_for_password,
     require,
 )
 from okienko.plugins.ports import Finding
 from okienko.schemas.pesel import Pesel
+
+ATTEMPTS = 5
+"""Of a change that others get in the way of; each begins by comparing anew."""
 
 
 class ScimIdentity:
@@ -58,10 +62,13 @@ class ScimIdentity:
         self.operations: frozenset[Operation] = frozenset()
 
     async def start(self) -> None:
-        """Read the ServiceProviderConfig."""
+        """Read the ServiceProviderConfig, and see that our token opens the accounts."""
         if self._abilities is not None:
             return
-        self._abilities = found = await self._wire.abilities()
+        found = await self._wire.abilities()
+        # The configuration may be open to all; the accounts are not.
+        await self._wire.probe()
+        self._abilities = found
         operations = {Operation.FIND_BY_LOGIN}
         if self._shape.pesel_path is not None:
             operations.add(Operation.FIND_BY_PESEL)
@@ -79,7 +86,7 @@ class ScimIdentity:
 
     async def find_by_login(self, login: str) -> Account | None:
         """See the port. Whatever the server lists, only an account whose login it really is counts."""
-        if not login:
+        if not login or not is_text(login):
             return None
         paths = ("userName",) if self._shape.username_is_email else ("emails.value",)
         found = await self._find(paths, login, lambda one: mapping.has_login(one, login, self._shape))
@@ -106,6 +113,9 @@ class ScimIdentity:
         """See the port; needs LOCKED_PATH."""
         await self.start()
         require(self, Operation.UNLOCK)
+        return await _again_when_changed(lambda: self._unlock(expected))
+
+    async def _unlock(self, expected: Expected) -> Done:
         _, account = await self._expected(expected)
         if AccountFlag.LOCKED not in account.flags | account.unknown_flags:
             return Done(changed=False, after=account)
@@ -126,7 +136,11 @@ class ScimIdentity:
         """See the port. The lock and the forced change are cleared where their attributes are configured."""
         await self.start()
         require(self, Operation.SET_PASSWORD)
+        return await _again_when_changed(lambda: self._set_password(expected, password))
+
+    async def _set_password(self, expected: Expected, password: SecretStr) -> Done:
         _, account = await self._expected(expected)
+        refuse_for_password(account, password)
         extras = [
             path
             for path, flag in (
@@ -149,6 +163,9 @@ class ScimIdentity:
         """See the port. userName and the e-mail change in one PATCH with If-Match, and are read back."""
         await self.start()
         require(self, Operation.CHANGE_LOGIN)
+        return await _again_when_changed(lambda: self._change_login(expected, new_login))
+
+    async def _change_login(self, expected: Expected, new_login: str) -> Done:
         resource, account = await self._expected(expected, or_login=new_login)
         if mapping.login_is(resource, new_login, self._shape):
             return Done(changed=False, after=account)
@@ -210,3 +227,13 @@ class ScimIdentity:
         if after is None:
             raise AccountGoneError("the account vanished while it was changed")
         return after
+
+
+async def _again_when_changed(attempt: Callable[[], Awaitable[Done]]) -> Done:
+    """Look, compare and write again when somebody wrote in between: what was approved is the login, not the version."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return await attempt()
+        except ScimChangedError:
+            continue
+    return await attempt()

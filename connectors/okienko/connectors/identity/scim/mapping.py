@@ -141,11 +141,8 @@ def account(resource: Resource, shape: Shape, etag: str | None = None) -> Accoun
     active = as_bool(_member(resource, "active"))
     states = (
         (AccountFlag.DISABLED, None if active is None else not active),
-        (AccountFlag.LOCKED, as_bool(lookup(resource, shape.locked_path)) if shape.locked_path else None),
-        (
-            AccountFlag.MUST_CHANGE,
-            as_bool(lookup(resource, shape.must_change_path)) if shape.must_change_path else None,
-        ),
+        (AccountFlag.LOCKED, _told(resource, shape.locked_path)),
+        (AccountFlag.MUST_CHANGE, _told(resource, shape.must_change_path)),
     )
     for flag, holds in states:
         if holds is None:
@@ -165,6 +162,12 @@ def account(resource: Resource, shape: Shape, etag: str | None = None) -> Accoun
         unknown_flags=frozenset(unknown),
         version=_text(lookup(resource, "meta.version")) or etag,
     )
+
+
+def _told(resource: Resource, path: str | None) -> bool | None:
+    """An attribute that the server knows and has not set is null (RFC 7643, section 2.5): not locked."""
+    value = lookup(resource, path) if path else None
+    return as_bool(value) if value is not None or path is None else False
 
 
 def _text(value: Any) -> str | None:

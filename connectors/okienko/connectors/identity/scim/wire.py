@@ -25,6 +25,10 @@ class ScimRefusedError(PermanentError):
         """The server's words, made harmless."""
 
 
+class ScimChangedError(StaleError):
+    """The resource is not of the version that was read (412): look again before deciding that it is stale."""
+
+
 @dataclass(frozen=True, slots=True)
 class Abilities:
     """What the ServiceProviderConfig says (RFC 7643, section 5)."""
@@ -77,6 +81,10 @@ class ScimWire:
                 return any(str(lookup(a, "name")).casefold() == first for a in known if isinstance(a, Mapping))
         return False
 
+    async def probe(self) -> None:
+        """Ask for one account, whichever: our token and our right to read are seen."""
+        await self._page(None, 1, count=1)
+
     async def user(self, ref: str) -> tuple[Resource, str | None] | None:
         """One user with its ETag, or None. An id that would lead elsewhere finds nothing."""
         if not ref or ref in (".", ".."):
@@ -92,7 +100,7 @@ class ScimWire:
     async def patch(self, ref: str, body: Mapping[str, Any], version: str | None, hidden: str = "") -> None:
         """Change one user: all operations or none; no error repeats `hidden`.
 
-        Raises ScimRefusedError, StaleError, LoginTakenError, AccountGoneError.
+        Raises ScimRefusedError, ScimChangedError, LoginTakenError, AccountGoneError.
         """
         headers = _ACCEPT | {"Content-Type": MEDIA} | ({"If-Match": version} if version else {})
         path = f"/Users/{quote(ref, safe='')}"
@@ -134,8 +142,8 @@ class ScimWire:
                 )
             start += len(page)
 
-    async def _page(self, expression: str | None, start: int) -> Resource:
-        asked: dict[str, Any] = {"startIndex": start, "count": self._page_size}
+    async def _page(self, expression: str | None, start: int, count: int | None = None) -> Resource:
+        asked: dict[str, Any] = {"startIndex": start, "count": count or self._page_size}
         if expression is not None:
             asked["filter"] = expression
             if self._search_by_post:
@@ -201,7 +209,7 @@ def _body(answer: Answer, what: str, hidden: str = "") -> Resource | None:
             raise LoginTakenError(f"{what}: another account has that login; nothing was changed")
         raise PermanentError(told)
     if status in (412, 428):
-        raise StaleError(f"{what}: the account was changed meanwhile; nothing was changed")
+        raise ScimChangedError(f"{what}: the account was changed meanwhile; nothing was changed")
     if status >= 500 and status != 501:
         # Also HTML that calls itself SCIM: a crash of the server.
         raise TransientError(f"{what}: the server failed with {status} ({answer.kind})")
