@@ -182,6 +182,17 @@ def _fold(login: str) -> str:
     return "".join(c.lower() if c.isascii() or not c.lower().isascii() else c for c in login)
 
 
+def refuse_for_password(account: Account, password: SecretStr) -> None:
+    """Raise what `set_password` raises before it asks the server.
+
+    PasswordRefusedError for an empty password (some servers take it for "none"), PermanentError for a disabled account.
+    """
+    if not password.get_secret_value():
+        raise PasswordRefusedError("an empty password is none")
+    if AccountFlag.DISABLED in account.flags:
+        raise PermanentError("the account is disabled: an administrator has to decide; the password was not changed")
+
+
 def require(backend: IdentityBackend, wanted: Operation, also: Collection[Operation] = ()) -> None:
     """Raise UnsupportedOperationError naming what `backend` can do, unless it can do `wanted` or one of `also`."""
     if backend.operations.isdisjoint({wanted, *also}):
