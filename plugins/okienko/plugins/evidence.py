@@ -3,31 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 from okienko.plugins.identity import Account
+from okienko.plugins.senderproof import SenderVerdict
 from okienko.plugins.signatures import Application, SignatureReport
-
-
-class Proof(StrEnum):
-    """Whether a message comes from whom its From: names."""
-
-    PROVED = "proved"
-    FAILED = "failed"
-    """The receiving server says that it does not."""
-    UNPROVED = "unproved"
-    """Nobody who is trusted says anything."""
-
-
-@dataclass(frozen=True, slots=True)
-class SenderProof:
-    """What is known of the sender (rules A4, B6)."""
-
-    proof: Proof
-    address: str | None
-    """The proved From: address, lower case; None unless `proof` is PROVED."""
-    evidence: str
-    """For the auditor: method, domain and whose word it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +19,7 @@ class Evidence:
     """The account whose login the request names (A: the sender; B: the old login)."""
     new_login_taken: bool | None = None
     """B: whether another account has the new login."""
-    sender: SenderProof | None = None
+    sender: SenderVerdict | None = None
     signature: SignatureReport | None = None
     """B: of the attached application."""
     application: Application | None = None

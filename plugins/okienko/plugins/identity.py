@@ -15,7 +15,7 @@ from typing import Protocol, runtime_checkable
 from pydantic import SecretStr
 
 from okienko.plugins.errors import PermanentError
-from okienko.plugins.ports import Finding
+from okienko.plugins.findings import Finding
 from okienko.schemas import Person
 from okienko.schemas.pesel import Pesel
 

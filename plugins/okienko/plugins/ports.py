@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import BinaryIO, Protocol, runtime_checkable
 from uuid import UUID
 
+from okienko.plugins.evidence import Evidence
+from okienko.plugins.findings import Finding, Severity
+from okienko.plugins.identity import IdentityBackend
 from okienko.plugins.raw import RawContent
 from okienko.schemas import (
     Case,
@@ -27,30 +30,8 @@ from okienko.schemas import (
     OutboundMessage,
     Person,
     Procedure,
-    ResetAction,
     UtcDatetime,
 )
-
-# --- findings of `okienko check` ------------------------------------------------------------------------------------
-
-
-class Severity(StrEnum):
-    """How bad a finding is; an `error` makes `okienko check` exit 1."""
-
-    OK = "ok"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was tried: what, how it went, and the cure when it went badly."""
-
-    subject: str
-    severity: Severity
-    message: str
-    cure: str = ""
-
 
 # --- channels -------------------------------------------------------------------------------------------------------
 
@@ -174,40 +155,6 @@ class CsdBackend(Protocol):
         ...
 
 
-# --- identity -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class AccountFacts:
-    """What an identity backend knows of a login. `known` is False when the backend cannot look anything up."""
-
-    known: bool
-    exists: bool | None = None
-    person: Person | None = None
-
-
-@runtime_checkable
-class IdentityBackend(Protocol):
-    """Where accounts live."""
-
-    name: str
-    can_look_up: bool
-    can_execute: bool
-    """False: a person carries reset actions out by hand and marks them done."""
-
-    async def find_by_login(self, login: str) -> AccountFacts:
-        """The account whose login (an e-mail address) it is."""
-        ...
-
-    async def execute(self, action: ResetAction) -> None:
-        """Carry the action out. Raises PermanentError when `can_execute` is False."""
-        ...
-
-    async def check(self) -> list[Finding]:
-        """Try every setting and connection."""
-        ...
-
-
 # --- deciding plugins -----------------------------------------------------------------------------------------------
 
 
@@ -290,13 +237,6 @@ class Classification:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
-    """What connectors found out for the decision; None where no connector could."""
-
-    account: AccountFacts | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class NotificationContext:
     """What a message to the person may speak of."""
 
@@ -369,3 +309,10 @@ class PluginStatus:
     problem: str = ""
     required: bool = False
     objects: tuple[str, ...] = field(default=())
+
+
+__all__ = [
+    "CaseLink", "Channel", "Classification", "CsdBackend", "Evidence", "FileSource", "Finding", "IdentityBackend", "Intake",
+    "Merge", "MessageFacts", "MessagePolicy", "NotificationContext", "PluginStatus", "ProcedurePack", "RawItem",
+    "Registration", "RenderedText", "Severity", "Silence", "Suppress", "Verdicts",
+]  # fmt: skip

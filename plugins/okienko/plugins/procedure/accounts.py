@@ -6,9 +6,10 @@ texts name no person, no address and no number: the case page shows those to who
 
 from __future__ import annotations
 
-from okienko.plugins.evidence import Evidence, Proof
-from okienko.plugins.identity import Account
+from okienko.plugins.evidence import Evidence
+from okienko.plugins.identity import Account, same_login
 from okienko.plugins.procedure.inflection import Agreement, agreement, swapped
+from okienko.plugins.senderproof import Proof
 from okienko.plugins.signatures import Application
 from okienko.schemas import Person, Verdict
 
@@ -98,7 +99,7 @@ def sender_is_new_login(evidence: Evidence) -> Finding:
     application = evidence.application
     if application is None or not application.new_login:
         return UNKNOWN, f"{why}; the new login could not be read"
-    if evidence.sender is None or evidence.sender.address != application.new_login.lower():
+    if evidence.sender is None or not same_login(evidence.sender.address or "", application.new_login):
         return UNMET, f"{why}; it is not the new login that the application names"
     return MET, f"{why}; it is the new login that the application names"
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from okienko.plugins.ports import AccountFacts, Evidence
+from okienko.plugins.evidence import Evidence
+from okienko.plugins.procedure import accounts
 from okienko.plugins.procedure.identical import folded, normal
 from okienko.plugins.procedure.model import PackFile
 from okienko.schemas import Attachment, Decision, InboundMessage, Person, Procedure, RuleResult, Verdict
 
 MET, UNMET, UNKNOWN = Verdict.MET, Verdict.UNMET, Verdict.UNKNOWN
-_NO_LOOKUP = "no account look-up connector"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,31 +69,27 @@ class Rules:
             self._subject("A1", reading),
             self._phrase("A2", reading),
             self._year("A3", reading),
-            self._sender("A4", message, evidence.account),
-            self._agrees("A5", reading, evidence.account),
+            self._sender("A4", message, accounts.sender_is_login(evidence)),
+            self._result("A5", *accounts.person_agrees(reading.person, evidence)),
         )
 
     def password_and_email(self, message: InboundMessage, reading: Reading, evidence: Evidence) -> Decision:
-        """B1 to B7."""
+        """B1 to B7. Before the documents are looked at, B3 asks only whether there is one."""
         name = self.application(message)
         if name is None:
-            attached = self._result("B3", UNMET, "no attachment could be an application")
-            why = "no application to check"
+            attached = UNMET, "no attachment could be an application"
+        elif evidence.signature is None:
+            attached = MET, "an attachment that could be the application is there; it was not read yet"
         else:
-            attached = self._result("B3", MET, f"attachment {name} present; content not read yet")
-            why = "no signature verifier is installed"
-        account = evidence.account
-        known = account is not None and account.known
-        new_login = "" if known else f"; {_NO_LOOKUP}"
+            attached = accounts.application_is_complete(evidence.application)
         return _decision(
             self._subject("B1", reading),
             self._phrase("B2", reading, with_year=True),
-            attached,
-            self._result("B4", UNKNOWN, why),
-            self._result("B5", UNKNOWN, why),
-            self._sender("B6", message, account),
-            # Never unmet: the answer must not tell from outside whether an account exists.
-            self._result("B7", UNKNOWN, f"old and new login must be held against the accounts{new_login}"),
+            self._result("B3", *attached),
+            self._result("B4", *accounts.is_signed(evidence)),
+            self._result("B5", *accounts.signatory_is_applicant(evidence)),
+            self._sender("B6", message, accounts.sender_is_new_login(evidence)),
+            self._result("B7", *accounts.logins_are_right(reading.person, evidence)),
         )
 
     def application(self, message: InboundMessage) -> str | None:
@@ -127,36 +123,12 @@ class Rules:
             return self._result(rule, UNMET, "no year of birth is given after the sentence")
         return self._result(rule, MET, "a year of birth is given")
 
-    def _sender(self, rule: str, message: InboundMessage, account: AccountFacts | None) -> RuleResult:
+    def _sender(self, rule: str, message: InboundMessage, found: accounts.Finding) -> RuleResult:
         """A4 and B6. From: proves nothing, so that this is never met without a proof of the sender."""
         if message.sender is None:
             return self._result(rule, UNMET, "the message has no usable sender address")
-        results = f"{len(message.authentication_results)} Authentication-Results field(s), not evaluated"
-        lookup = "" if account is not None and account.known else f"; {_NO_LOOKUP}"
-        return self._result(rule, UNKNOWN, f"sent from {message.sender.address}; {results}{lookup}")
-
-    def _agrees(self, rule: str, reading: Reading, account: AccountFacts | None) -> RuleResult:
-        """A5. Exact agreement only; everything else is for a person, and never unmet (see B7)."""
-        if account is None or not account.known:
-            return self._result(rule, UNKNOWN, _NO_LOOKUP)
-        if not account.exists or account.person is None:
-            return self._result(rule, UNKNOWN, "no account with that login, or none whose person is known")
-        if _same(account.person, reading.person):
-            return self._result(rule, MET, "name and year of birth agree with the account")
-        return self._result(rule, UNKNOWN, "name or year of birth is not exactly the account's (inflected?)")
+        return self._result(rule, *found)
 
 
 def _decision(*results: RuleResult) -> Decision:
     return Decision(results=results)
-
-
-def _same(account: Person, claimed: Person) -> bool:
-    if None in (claimed.given_name, claimed.family_name, claimed.birth_year):
-        return False
-    return account.birth_year == claimed.birth_year and all(
-        normal(ours or "").casefold() == normal(theirs or "").casefold()
-        for ours, theirs in (
-            (account.given_name, claimed.given_name),
-            (account.family_name, claimed.family_name),
-        )
-    )

@@ -2,30 +2,71 @@
 
 from __future__ import annotations
 
-from okienko.plugins.errors import PermanentError
-from okienko.plugins.ports import AccountFacts, Finding, Severity
-from okienko.schemas import ResetAction
+from typing import NoReturn
+
+from pydantic import SecretStr
+
+from okienko.plugins.findings import Finding, Severity
+from okienko.plugins.identity import Account, Done, Expected, Operation, UnsupportedOperationError
+from okienko.schemas.pesel import Pesel
 
 
 class ManualIdentity:
-    """See IdentityBackend. It looks nothing up, so every rule about the account stays unknown and a human decides."""
+    """See IdentityBackend. It looks nothing up and changes nothing: rules about the account stay unknown, a human checks
+    them, carries the approved action out in their own tool and marks it done.
+    """
 
     name = "manual"
-    can_look_up = False
-    can_execute = False
+    operations: frozenset[Operation] = frozenset()
 
-    async def find_by_login(self, login: str) -> AccountFacts:
-        """Nothing is known."""
+    async def start(self) -> None:
+        """Nothing to do."""
+
+    async def close(self) -> None:
+        """Nothing to do."""
+
+    async def find_by_login(self, login: str) -> Account | None:
+        """See IdentityBackend."""
         del login
-        return AccountFacts(known=False)
+        _unsupported(Operation.FIND_BY_LOGIN)
 
-    async def execute(self, action: ResetAction) -> None:
-        """Always PermanentError: a person does it."""
-        raise PermanentError(
-            f"the reset action {action.id} is done by hand: carry it out in your own tool, "
-            f"then mark it done with `okienko action done {action.id}`"
-        )
+    async def find_by_pesel(self, pesel: Pesel) -> tuple[Account, ...]:
+        """See IdentityBackend."""
+        del pesel
+        _unsupported(Operation.FIND_BY_PESEL)
+
+    async def get(self, ref: str) -> Account | None:
+        """See IdentityBackend."""
+        del ref
+        _unsupported(Operation.FIND_BY_LOGIN)
+
+    async def unlock(self, expected: Expected) -> Done:
+        """See IdentityBackend."""
+        del expected
+        _unsupported(Operation.UNLOCK)
+
+    async def send_activation(self, expected: Expected, *, lifetime_seconds: int) -> Done:
+        """See IdentityBackend."""
+        del expected, lifetime_seconds
+        _unsupported(Operation.SEND_ACTIVATION)
+
+    async def set_password(self, expected: Expected, password: SecretStr) -> Done:
+        """See IdentityBackend."""
+        del expected, password
+        _unsupported(Operation.SET_PASSWORD)
+
+    async def change_login(self, expected: Expected, new_login: str) -> Done:
+        """See IdentityBackend."""
+        del expected, new_login
+        _unsupported(Operation.CHANGE_LOGIN)
 
     async def check(self) -> list[Finding]:
         """Nothing to connect to."""
-        return [Finding("identity manual", Severity.OK, "reset actions wait for an administrator")]
+        return [Finding("identity manual", Severity.OK, "reset actions wait for an administrator, who does them by hand")]
+
+
+def _unsupported(operation: Operation) -> NoReturn:
+    raise UnsupportedOperationError(
+        f"the identity backend manual cannot {operation.value}: a person does it in their own tool, then marks the action "
+        "done with `okienko action done ACTION`"
+    )
