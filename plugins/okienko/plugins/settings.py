@@ -48,7 +48,8 @@ def load_settings(cls: type[S], environ: Mapping[str, str] | None = None) -> S:
     """Read `cls` from `environ` (default: the process environment).
 
     Raises MisconfiguredError for a variable under the prefix that no field has (with the nearest right name), for a
-    setting given twice (as a value and as a file), for a value that does not fit, and for a file that cannot be read. pydantic-settings itself ignores unknown variables.
+    setting given twice (as a value and as a file), for a value that does not fit, and for a file that cannot be
+    read. pydantic-settings itself ignores unknown variables.
     """
     environ = os.environ if environ is None else environ
     prefix = str(cls.model_config.get("env_prefix", ""))
