@@ -18,6 +18,7 @@ DONE, WRONG, MISUSED, INTERRUPTED = 0, 1, 2, 130
 
 app = typer.Typer(
     name="okienko", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="One window, many desks: tickets and account recovery from mail, phone and portal.",
     epilog="Exit codes: 0 done; 1 something went wrong and was said on stderr; 2 wrong arguments or settings, nothing was "
     "done; 130 interrupted.",

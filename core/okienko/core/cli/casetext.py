@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -10,6 +11,8 @@ from typing import Any
 from okienko.core.cli.output import clean
 from okienko.core.parking import Parked
 
+_LEAD = re.compile(r"  (?:ok |NO | \? ) \S+ +|  [a-z]+ {3,}|  [\d-]{10} [\d:]{8}  | *")
+"""What the lines under a wrapped line are indented by: a rule's mark and name, a field's name, a time."""
 _MARKS = {"met": "ok ", "unmet": "NO ", "unknown": " ? "}
 _DECISIONS = {
     "met": "every rule is met",
@@ -31,7 +34,7 @@ def describe(shown: Mapping[str, Any], actions: Sequence[Any], parked: Sequence[
     """The case of `desk.show_case` with its reset actions and what of it is parked, wrapped to `width` columns."""
     lines: list[str] = []
     for line in (*_head(shown["case"]), *_rules(shown["case"]), *_waiting(shown, actions, parked), *_time_line(shown)):
-        indent = " " * (len(line) - len(line.lstrip()) + 2)
+        indent = " " * len(_LEAD.match(line)[0])  # type: ignore[index]  # it matches every line
         lines += textwrap.wrap(line, width, subsequent_indent=indent, break_on_hyphens=False) or [""]
     return "\n".join(lines) + "\n"
 

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -22,10 +23,10 @@ from okienko.core import database
 from okienko.core.cli.output import JsonOption, print_json, print_table
 from okienko.core.database import raw_connection, transaction
 from okienko.core.service import load_plugins, open_database, pick, prepare_home
-from okienko.core.settings import CoreSettings, load_core_settings
+from okienko.core.settings import CoreSettings, load_core_settings, unknown_variables
 from okienko.plugins.context import utc_now
 from okienko.plugins.errors import OkienkoError
-from okienko.plugins.manager import Plugins
+from okienko.plugins.manager import GROUP, Plugins
 from okienko.plugins.ports import Finding, NotificationContext, ProcedurePack, Severity
 from okienko.schemas import Case, CaseKind, CaseState, CsdRef, Decision, NotificationKind, RuleResult, Verdict
 from okienko.schemas.envelope import ChannelName
@@ -71,10 +72,15 @@ async def run_checks(environ: Mapping[str, str]) -> list[Finding]:
             cure = "see whether it runs and OKIENKO_DATABASE_URL is right" if settings.database_url else "as it says"
             findings.append(Finding("database", Severity.ERROR, str(error), cure))
         findings += _web(settings)
+        strange = dict(unknown_variables(environ, [point.name for point in entry_points(group=GROUP)]))
+        for variable, hint in strange.items():
+            text = f"{variable} is no setting of okienko or of an installed plugin"
+            findings.append(Finding("settings", Severity.ERROR, text, hint))
         # Nothing is required here: a missing plugin is a finding, and the others are tried all the same.
         everything = settings.model_copy(update={"required_plugins": []})
         try:
-            plugins = load_plugins(everything, engine, environ, utc_now)
+            known = {name: value for name, value in environ.items() if name not in strange}
+            plugins = load_plugins(everything, engine, known, utc_now)
         except OkienkoError as error:
             findings.append(Finding("settings", Severity.ERROR, str(error), "correct the name, or install the plugin"))
             return findings
@@ -121,8 +127,6 @@ async def _database(engine: AsyncEngine) -> list[Finding]:
 def _web(settings: CoreSettings) -> list[Finding]:
     where = settings.web_listen
     host, _, port = where.rpartition(":")
-    if not (host and port.isdigit() and int(port) < 65536):
-        return [Finding("web", Severity.ERROR, f"OKIENKO_WEB_LISTEN={where} is not host:port", "e.g. 127.0.0.1:8080")]
     host = host.strip("[]")
     try:
         with socket.create_server((host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
