@@ -4,7 +4,6 @@ from okienko.plugins.testing.doubles import (
     FixedClock,
     MemoryChannel,
     MemoryCsd,
-    MemoryIdentity,
     MemoryIntake,
     MemoryTicket,
 )
@@ -16,7 +15,6 @@ __all__ = [
     "InMemoryIdentity",
     "MemoryChannel",
     "MemoryCsd",
-    "MemoryIdentity",
     "MemoryIntake",
     "MemoryTicket",
     "invented_person",

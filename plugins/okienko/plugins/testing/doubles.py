@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import BinaryIO
@@ -16,9 +16,9 @@ from uuid import UUID, uuid4
 from pydantic import ValidationError
 
 from okienko.plugins.errors import PermanentError, UnreadableError
-from okienko.plugins.ports import AccountFacts, Finding, Intake, RawItem, Registration, Severity
+from okienko.plugins.ports import Finding, Intake, RawItem, Registration, Severity
 from okienko.plugins.raw import RawContent
-from okienko.schemas import ChannelName, CsdRef, Envelope, InboundMessage, OutboundMessage, Person, ResetAction
+from okienko.schemas import ChannelName, CsdRef, Envelope, InboundMessage, OutboundMessage
 
 
 class FixedClock:
@@ -173,34 +173,3 @@ class MemoryCsd(_Failing):
             if ticket.ref == ref:
                 return ticket
         raise PermanentError(f"there is no ticket {ref.number}")
-
-
-class MemoryIdentity(_Failing):
-    """See IdentityBackend. It knows `accounts` by login; what it carried out is in `executed`."""
-
-    can_look_up = True
-    can_execute = True
-
-    def __init__(
-        self, accounts: Mapping[str, Person] | Iterable[tuple[str, Person]] = (), *, name: str = "memory"
-    ) -> None:
-        super().__init__()
-        self.name = name
-        self.accounts = {login.lower(): person for login, person in dict(accounts).items()}
-        self.executed: list[ResetAction] = []
-
-    async def find_by_login(self, login: str) -> AccountFacts:
-        """See IdentityBackend."""
-        self._fail_if_ordered()
-        person = self.accounts.get(login.lower())
-        return AccountFacts(known=True, exists=person is not None, person=person)
-
-    async def execute(self, action: ResetAction) -> None:
-        """See IdentityBackend. An action that was carried out already changes nothing."""
-        self._fail_if_ordered()
-        if all(done.id != action.id for done in self.executed):
-            self.executed.append(action)
-
-    async def check(self) -> list[Finding]:
-        """See IdentityBackend."""
-        return [Finding(self.name, Severity.OK, f"{len(self.accounts)} accounts in memory")]

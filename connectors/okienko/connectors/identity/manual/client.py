@@ -62,7 +62,9 @@ class ManualIdentity:
 
     async def check(self) -> list[Finding]:
         """Nothing to connect to."""
-        return [Finding("identity manual", Severity.OK, "reset actions wait for an administrator, who does them by hand")]
+        return [
+            Finding("identity manual", Severity.OK, "reset actions wait for an administrator, who does them by hand")
+        ]
 
 
 def _unsupported(operation: Operation) -> NoReturn:

@@ -14,7 +14,6 @@ pytest.register_assert_rewrite(
     "okienko.plugins.testing.conformance.accounts",
     "okienko.plugins.testing.conformance.channel",
     "okienko.plugins.testing.conformance.csd",
-    "okienko.plugins.testing.conformance.identity",
     "okienko.plugins.testing.conformance.policy",
     "okienko.plugins.testing.conformance.findings",
 )
@@ -22,7 +21,6 @@ pytest.register_assert_rewrite(
 from okienko.plugins.testing.conformance.accounts import AccountsConformance  # noqa: E402  after the registration
 from okienko.plugins.testing.conformance.channel import ChannelConformance  # noqa: E402  after the registration
 from okienko.plugins.testing.conformance.csd import CsdConformance  # noqa: E402  after the registration
-from okienko.plugins.testing.conformance.identity import IdentityConformance  # noqa: E402  after the registration
 from okienko.plugins.testing.conformance.policy import PolicyConformance  # noqa: E402  after the registration
 from okienko.plugins.testing.conformance.workshop import AccountWorkshop  # noqa: E402  after the registration
 
@@ -31,6 +29,5 @@ __all__ = [
     "AccountsConformance",
     "ChannelConformance",
     "CsdConformance",
-    "IdentityConformance",
     "PolicyConformance",
 ]
