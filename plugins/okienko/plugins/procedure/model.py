@@ -132,6 +132,10 @@ REQUIRED_RULES = ("C3", *(f"A{n}" for n in range(1, 6)), *(f"B{n}" for n in rang
 """Ids that the engine decides or that mails speak of."""
 
 
+ACCOUNT_PROCEDURES = (Procedure.EMERGENCY_PASSWORD, Procedure.EMERGENCY_PASSWORD_AND_EMAIL)
+"""Procedures that end in a reset action."""
+
+
 class PackFile(Model):
     """A whole pack."""
 
@@ -148,12 +152,16 @@ class PackFile(Model):
     names: Names
     templates: dict[NotificationKind, str] = Field(description="File of each message, in the templates' folder")
     rules: dict[str, Bilingual] = Field(description="Each rule in the words of those who must meet it")
+    solutions: dict[Procedure, Bilingual] = Field(
+        description="What mail 2 says when okienko itself carried a reset action out, by procedure"
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> PackFile:
         for part, have, needed in (
             ("rules", set(self.rules), REQUIRED_RULES),
             ("templates", {kind.value for kind in self.templates}, tuple(kind.value for kind in NotificationKind)),
+            ("solutions", {p.value for p in self.solutions}, tuple(p.value for p in ACCOUNT_PROCEDURES)),
         ):
             if missing := [name for name in needed if name not in have]:
                 raise ValueError(f"{part}: {', '.join(missing)} missing; add {part}.{missing[0]}")

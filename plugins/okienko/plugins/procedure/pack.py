@@ -19,7 +19,7 @@ from okienko.plugins.procedure.names import NameReader
 from okienko.plugins.procedure.quoting import unquoted
 from okienko.plugins.procedure.render import Templates
 from okienko.plugins.procedure.rules import Reading, Rules
-from okienko.schemas import CaseKind, Decision, InboundMessage, NotificationKind, Person, Procedure
+from okienko.schemas import Case, CaseKind, Decision, InboundMessage, NotificationKind, Person, Procedure
 
 A, B = Procedure.EMERGENCY_PASSWORD, Procedure.EMERGENCY_PASSWORD_AND_EMAIL
 _EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
@@ -71,6 +71,7 @@ class DeclaredPack:
         self._requests = [(s.procedure, MeaningTest(s)) for s in pack.service_requests]
         self._replies = re.compile(rf"(?:(?:{'|'.join(map(re.escape, pack.reply_prefixes))})(?: \d+)? )+")
         self._number = pack.number
+        self._solutions = pack.solutions
         self._numbers = _number_pattern(pack.number)
 
     def classify(self, message: InboundMessage) -> Classification:
@@ -196,6 +197,10 @@ class DeclaredPack:
     def render(self, kind: NotificationKind, context: NotificationContext) -> RenderedText:
         """See ProcedurePack."""
         return self._templates.render(kind, context)
+
+    def solution(self, case: Case) -> str:
+        """See ProcedurePack. In Polish; the template of mail 2 finds the English beside it."""
+        return self._solutions[case.procedure].pl if case.procedure in self._solutions else ""
 
 
 def _said(person: Person) -> int:

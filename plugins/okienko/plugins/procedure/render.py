@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
+from typing import ClassVar
+from zoneinfo import ZoneInfo
 
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -13,6 +17,25 @@ from okienko.plugins.errors import MisconfiguredError
 from okienko.plugins.ports import NotificationContext, RenderedText
 from okienko.plugins.procedure.model import PackFile
 from okienko.schemas import CaseKind, NotificationKind, Procedure, RuleResult, Verdict
+
+_WARSAW = ZoneInfo("Europe/Warsaw")
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """What a template is tried with when there is no case yet."""
+
+    solution: str | None = None
+    link: str | None = None
+    new_login: str | None = None
+    deadline: datetime | None = None
+
+    FULL: ClassVar[_Trial]
+    EMPTY: ClassVar[_Trial]
+
+
+_Trial.FULL = _Trial("trial", "https://trial.invalid/", "trial@trial.invalid", datetime(2026, 1, 5, 8, tzinfo=UTC))
+_Trial.EMPTY = _Trial()
 
 
 class Templates:
@@ -30,6 +53,7 @@ class Templates:
         environment.globals.update(
             desk=pack.desk, deadlines=pack.deadlines, recovery=pack.recovery, new_word=pack.new_word, rules=pack.rules
         )
+        self._solutions = {text.pl: text.en for text in pack.solutions.values()}
         self._templates: dict[NotificationKind, jinja2.Template] = {}
         self._rules = pack.rules
         for kind, name in pack.templates.items():
@@ -47,16 +71,15 @@ class Templates:
         """Subject and text of one message. Raises MisconfiguredError when the template uses what there is not."""
         case = context.case
         unmet = [result for result in case.decision.results if result.verdict is Verdict.UNMET]
-        text = self._text(
-            kind, case.csd.number if case.csd else None, case.kind, case.procedure, unmet, context.solution
-        )
+        text = self._text(kind, case.csd.number if case.csd else None, case.kind, case.procedure, unmet, context)
         subject, _, body = text.partition("\n")
         return RenderedText(" ".join(subject.split()), body.strip("\n") + "\n")
 
     def _text(
         self, kind: NotificationKind, number: str | None, case_kind: CaseKind, procedure: Procedure | None,
-        unmet: Sequence[RuleResult], solution: str | None,
+        unmet: Sequence[RuleResult], context: NotificationContext | _Trial,
     ) -> str:  # fmt: skip
+        solution, deadline = context.solution, context.deadline
         try:
             return self._templates[kind].render(
                 number=number,
@@ -65,6 +88,10 @@ class Templates:
                 unmet=unmet,
                 missing={result.rule for result in unmet},
                 solution=solution,
+                solution_en=self._solutions.get(solution or "", solution),
+                link=context.link,
+                new_login=context.new_login,
+                deadline=None if deadline is None else deadline.astimezone(_WARSAW),
             )
         except (jinja2.TemplateError, TypeError, ArithmeticError) as error:
             raise MisconfiguredError(f"template {self._templates[kind].filename}: {error}") from None
@@ -75,9 +102,9 @@ class Templates:
             RuleResult(rule=rule, verdict=Verdict.UNMET, evidence="trial", text_pl=text.pl, text_en=text.en)
             for rule, text in self._rules.items()
         ]
-        for kind, number, solution in product(self._templates, ("trial", None), ("trial", None)):
+        for kind, number, trial in product(self._templates, ("trial", None), (_Trial.FULL, _Trial.EMPTY)):
             for case_kind, procedure in (*product(CaseKind, [None]), *product([CaseKind.RECOVERY], Procedure)):
                 for unmet in ([], results):
-                    self._text(kind, number, case_kind, procedure, unmet, solution)
+                    self._text(kind, number, case_kind, procedure, unmet, trial)
             for result in results:
-                self._text(kind, number, CaseKind.TICKET, None, [result], solution)
+                self._text(kind, number, CaseKind.TICKET, None, [result], trial)
