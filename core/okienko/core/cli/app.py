@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from okienko.core import logs
-from okienko.core.cli import cases, intake, parked, serve, tools
+from okienko.core.cli import cases, intake, parked, serve, tools, trust, verify
 from okienko.plugins.errors import OkienkoError
 
 app = typer.Typer(
@@ -34,6 +34,8 @@ intake.add_to(app)
 cases.add_to(app)
 parked.add_to(app)
 tools.add_to(app)
+verify.add_to(app)
+trust.add_to(app)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ import structlog
 import typer
 
 from okienko.core.service import Service, open_service
+from okienko.core.trustwatch import watch_trust
 from okienko.plugins.errors import MisconfiguredError
 from okienko.plugins.ports import Channel
 
@@ -63,6 +64,8 @@ async def _serve(role: Role) -> None:
                 for c in service.plugins.channels.values()
             ]
         tasks.append(asyncio.create_task(_web(service, stop), name="web"))
+        if service.verifying is not None and service.verifying.configured:
+            tasks.append(asyncio.create_task(watch_trust(service.verifying), name="trust"))
         log.info("okienko is up", action="start", role=role.value, plugins=[s.name for s in service.plugins.statuses])
         waiter = asyncio.create_task(stop.wait())
         done, _ = await asyncio.wait([waiter, *tasks], return_when=asyncio.FIRST_COMPLETED)
