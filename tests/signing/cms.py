@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from asn1crypto import keys
@@ -22,6 +24,12 @@ from signing.pki import Identity
 REASON = (
     "Opatrzono pieczęcią ministra właściwego do spraw informatyzacji w imieniu: {name}, PESEL: {pesel}, PZ ID: {login}"
 )
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run pyHanko's coroutine in a thread of its own: the test itself may be in an event loop."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
 
 
 def rsa_without_null(key: rsa.RSAPrivateKey, octets: bytes, hash_name: str = "sha256") -> bytes:
@@ -96,7 +104,7 @@ def sign_pdf(
         field_name=field, name=name, reason=reason, subfilter=SigSeedSubFilter.PADES, md_algorithm="sha256"
     )
     made = signers.PdfSigner(metadata, signer=signer(identity, null=null, chain=chain))
-    asyncio.run(made.async_sign_pdf(IncrementalPdfFileWriter(io.BytesIO(pdf), strict=False), output=out))
+    _run(made.async_sign_pdf(IncrementalPdfFileWriter(io.BytesIO(pdf), strict=False), output=out))
     return out.getvalue()
 
 
@@ -109,5 +117,5 @@ def podpis_zaufany_pdf(pdf: bytes, seal: Identity, name: str, pesel: str, *, nul
 def sign_cms(content: bytes, identity: Identity, *, attached: bool = False, chain: bool = True) -> bytes:
     """CAdES B-B."""
     made = signer(identity, chain=chain)
-    signed = asyncio.run(made.async_sign_general_data(content, "sha256", use_cades=True, detached=not attached))
+    signed = _run(made.async_sign_general_data(content, "sha256", use_cades=True, detached=not attached))
     return bytes(signed.dump())

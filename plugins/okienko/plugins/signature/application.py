@@ -27,6 +27,8 @@ from okienko.schemas.pesel import Pesel
 
 _MOST_PAGES = 20
 _MOST_LINES = 5_000
+_LEAST_FILE = 60
+"""Shorter texts in XML are not taken for a file in base64."""
 _MAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
 _NAME = re.compile(r"[^\W\d_][^\W\d_'’ -]*(?:[ '’-]{1,2}[^\W\d_]+){0,4}")
 _PESEL = re.compile(r"(?<!\d)\d{11}(?!\d)")
@@ -168,7 +170,7 @@ def _from_xml(content: bytes, settings: SignatureSettings, *, nested: bool) -> I
         text = (element.text or "").strip()
         if len(element) or not text:
             continue
-        if nested and len(text) > 200 and (inner := _base64(text)) is not None:
+        if nested and len(text) >= _LEAST_FILE and (inner := _base64(text)) is not None:
             # Podpis zaufany wraps any other file into XML.
             yield from _pairs(inner, settings, nested=False)
         yield etree.QName(element).localname, text

@@ -142,10 +142,10 @@ class TrustStore:
         else:
             if self.trusted_list.refused:
                 verdict.problems.append(problem(Code.TRUSTED_LIST_REFUSED))
+            elif not self.trusted_list.pinned:
+                verdict.warnings.append(problem(Code.TRUSTED_LIST_SIGNER_NOT_PINNED))
             if self.trusted_list.stale(at):
                 verdict.problems.append(problem(Code.TRUSTED_LIST_STALE))
-            if not self.trusted_list.pinned:
-                verdict.warnings.append(problem(Code.TRUSTED_LIST_SIGNER_NOT_PINNED))
             statement = self.trusted_list.qualification(path, at)
         verdict.qualified_signature, verdict.why_not = statement.qualified, statement.why_not
 
