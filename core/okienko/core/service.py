@@ -27,6 +27,7 @@ from okienko.core.envelopes import sweep
 from okienko.core.intake import DurableIntake
 from okienko.core.pipeline import Pipeline
 from okienko.core.settings import CoreSettings, load_core_settings, refuse_unknown
+from okienko.core.verifying import Verifying
 from okienko.core.worker import Worker
 from okienko.metrics import catalogue as metrics
 from okienko.plugins.context import PluginContext, utc_now
@@ -48,6 +49,8 @@ class Service:
     worker: Worker
     vault: Vault
     anchors: Path
+    verifying: Verifying | None
+    """Checks signed documents; None when the configured verifier's plugin is not loaded."""
     now: Callable[[], datetime]
 
 
@@ -143,7 +146,8 @@ async def open_service(
             engine, now, channels=plugins.channels, csd=csd, identity=identity, pack=pack,
             message_domain=settings.message_domain, calls=calls,
         )  # fmt: skip
-        yield Service(
+        verifying = find_verifying(plugins, settings, environ)
+        service = Service(
             settings=settings,
             engine=engine,
             plugins=plugins,
@@ -151,8 +155,22 @@ async def open_service(
             worker=Worker(engine, pipeline, delivery, batch_size=settings.batch_size),
             vault=vault,
             anchors=anchor_folder(settings),
+            verifying=verifying,
             now=now,
         )
+        try:
+            yield service
+        finally:
+            if verifying is not None:
+                await verifying.close()
+
+
+def find_verifying(plugins: Plugins, settings: CoreSettings, environ: Mapping[str, str]) -> Verifying | None:
+    """The configured verifier with worker processes that start when the first document comes."""
+    owner = next((s.name for s in plugins.statuses if settings.verifier in s.objects and s.state == "loaded"), None)
+    if owner is None or settings.verifier not in plugins.signature_verifiers:
+        return None
+    return Verifying(environ, settings.home, plugin=owner, verifier=settings.verifier)
 
 
 def key_source(settings: CoreSettings, environ: Mapping[str, str]) -> KeySource:

@@ -45,6 +45,7 @@ class CoreSettings(PluginSettings):
     csd: str = Field(default="builtin", description="CSD backend that cases are registered in")
     identity: str = Field(default="manual", description="Identity backend that reset actions go to")
     procedure: str = Field(default="puesc", description="Procedure pack that decides")
+    verifier: str = Field(default="signature", description="Who checks signed applications")
     policies: list[str] = Field(
         default_factory=lambda: ["loopguard", "threading"], description="Message policies, in the order they are asked"
     )

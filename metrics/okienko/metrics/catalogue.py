@@ -47,6 +47,30 @@ MESSAGE_BYTES = Histogram(
     buckets=(1 << 10, 1 << 13, 1 << 16, 1 << 19, 1 << 22, 1 << 25, 1 << 28),
     registry=REGISTRY,
 )
+VERIFICATIONS = Counter(
+    "okienko_signature_checks",
+    "Signed documents checked, by format and result",
+    ["format", "result"],
+    registry=REGISTRY,
+)
+TRUST_ISSUED = Gauge(
+    "okienko_trust_issued_timestamp_seconds",
+    "When the oldest trust file of this kind was issued (crl, trusted_list); its age is time() minus this",
+    ["kind"],
+    registry=REGISTRY,
+)
+TRUST_UNTIL = Gauge(
+    "okienko_trust_next_update_timestamp_seconds",
+    "When the first trust file of this kind runs out; signatures are refused from then on",
+    ["kind"],
+    registry=REGISTRY,
+)
+TRUST_WRONG = Gauge(
+    "okienko_trust_files_wrong",
+    "Trust files that are missing, expired or refused, by kind",
+    ["kind"],
+    registry=REGISTRY,
+)
 PLUGIN_UP = Gauge("okienko_plugin_up", "1 if the plugin is loaded and works", ["plugin"], registry=REGISTRY)
 BUILD_INFO = Gauge("okienko_build_info", "Always 1; the version is in the label", ["version"], registry=REGISTRY)
 DATABASE_UP = Gauge("okienko_database_up", "1 if the database answered the last scrape", registry=REGISTRY)

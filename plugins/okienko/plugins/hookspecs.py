@@ -8,6 +8,7 @@ import pluggy
 
 from okienko.plugins.context import PluginContext
 from okienko.plugins.ports import Channel, CsdBackend, IdentityBackend, MessagePolicy, ProcedurePack
+from okienko.plugins.signatures import SignatureVerifier
 
 PROJECT = "okienko"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -52,4 +53,12 @@ def okienko_policies(ctx: PluginContext) -> Sequence[MessagePolicy]:  # type: ig
     """Called once at start: policies about messages, asked in the order of `OKIENKO_POLICIES`.
 
     :param ctx: the service as the plugin sees it
+    """
+
+
+@hookspec
+def okienko_signature_verifiers(ctx: PluginContext) -> Sequence[SignatureVerifier]:  # type: ignore[empty-body]
+    """Called once at start and once in each worker process: who checks signed documents; `OKIENKO_VERIFIER` picks one.
+
+    :param ctx: the service as the plugin sees it; in a worker process `database` is None
     """

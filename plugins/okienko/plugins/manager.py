@@ -15,6 +15,7 @@ from okienko.plugins import hookspecs
 from okienko.plugins.context import PluginContext
 from okienko.plugins.errors import OkienkoError, PluginLoadError
 from okienko.plugins.ports import Channel, CsdBackend, IdentityBackend, MessagePolicy, PluginStatus, ProcedurePack
+from okienko.plugins.signatures import SignatureVerifier
 
 GROUP = "okienko"
 """The entry-point group; the built-in plugins are in it like all others."""
@@ -25,6 +26,7 @@ PORTS: dict[str, type] = {
     "okienko_identity_backends": IdentityBackend,
     "okienko_procedures": ProcedurePack,
     "okienko_policies": MessagePolicy,
+    "okienko_signature_verifiers": SignatureVerifier,
 }
 """The port that the objects of each hook implement."""
 
@@ -38,6 +40,7 @@ class Plugins:
     identity_backends: dict[str, IdentityBackend] = field(default_factory=dict)
     procedures: dict[str, ProcedurePack] = field(default_factory=dict)
     policies: dict[str, MessagePolicy] = field(default_factory=dict)
+    signature_verifiers: dict[str, SignatureVerifier] = field(default_factory=dict)
     statuses: list[PluginStatus] = field(default_factory=list)
     """One for each installed plugin, in the order of loading: built-in ones first, then by name."""
 
@@ -113,6 +116,7 @@ class Plugins:
             "okienko_identity_backends": self.identity_backends,
             "okienko_procedures": self.procedures,
             "okienko_policies": self.policies,
+            "okienko_signature_verifiers": self.signature_verifiers,
         }
         for hook, things in objects.items():
             seen = set(registries[hook])

@@ -1,15 +1,17 @@
 """The port of signature verifiers: is this document signed well enough (rule B4), by whom (B5), and what does it say (B3)?
 
 Verifiers are pure and CPU-bound: trust files are read at start, no network is asked. The core runs them in worker processes
-with limits, so everything that goes in and out can be pickled.
+with limits. What comes back crosses the process border by `to_wire` and `from_wire`, plain JSON: a Pesel refuses to be
+pickled, and a worker that met a hostile document must not be able to send us objects.
 """
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import Field
 
@@ -85,6 +87,28 @@ class Verification:
     signed: tuple[SignedFile, ...] = ()
     """Empty unless the signature is intact."""
 
+    def to_wire(self) -> dict[str, Any]:
+        """As JSON values, personal number and all: for the pipe between our own processes, never for a log or a store."""
+        return {
+            "report": _revealed(self.report)
+            | {"signatory": self.report.signatory and _revealed(self.report.signatory)},
+            "signed": [
+                {"name": f.name, "media_type": f.media_type, "content": base64.b64encode(f.content).decode("ascii")}
+                for f in self.signed
+            ],
+        }
+
+    @classmethod
+    def from_wire(cls, wire: dict[str, Any]) -> Verification:
+        """Back from `to_wire`. Raises ValueError, KeyError or TypeError for anything else."""
+        return cls(
+            SignatureReport.model_validate(wire["report"]),
+            tuple(
+                SignedFile(str(f["name"]), str(f["media_type"]), base64.b64decode(f["content"], validate=True))
+                for f in wire["signed"]
+            ),
+        )
+
 
 class Application(Model):
     """What an application for a new emergency password and login says (rule B3). Missing parts are None: a human types them."""
@@ -94,6 +118,21 @@ class Application(Model):
     old_login: str | None = None
     new_login: str | None = None
     pesel: Pesel | None = Field(default=None, repr=False)
+
+    def to_wire(self) -> dict[str, Any]:
+        """As JSON values, personal number and all; see `Verification.to_wire`."""
+        return _revealed(self)
+
+    @classmethod
+    def from_wire(cls, wire: dict[str, Any]) -> Application:
+        """Back from `to_wire`. Raises ValueError for anything else."""
+        return cls.model_validate(wire)
+
+
+def _revealed(model: Model) -> dict[str, Any]:
+    values = model.model_dump(mode="json")
+    pesel = getattr(model, "pesel", None)
+    return values | {"pesel": pesel.reveal()} if isinstance(pesel, Pesel) else values
 
 
 @runtime_checkable
@@ -111,5 +150,5 @@ class SignatureVerifier(Protocol):
         ...
 
     def read_application(self, signed: tuple[SignedFile, ...]) -> Application:
-        """The application's data out of signed bytes."""
+        """The application's data out of signed bytes. Never raises for what is in them: what is not found is None."""
         ...

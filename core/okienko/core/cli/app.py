@@ -11,7 +11,7 @@ import typer
 
 from okienko.core import logs
 from okienko.core.audit.entries import ORIGIN, cli_origin
-from okienko.core.cli import audit, cases, check, intake, parked, serve, tools, vault
+from okienko.core.cli import audit, cases, check, intake, parked, serve, tools, trust, vault, verify
 from okienko.plugins.errors import MisconfiguredError, OkienkoError, TransientError
 
 DONE, WRONG, MISUSED, INTERRUPTED = 0, 1, 2, 130
@@ -56,6 +56,8 @@ audit.add_to(app)
 vault.add_to(app)
 check.add_to(app)
 tools.add_to(app)
+verify.add_to(app)
+trust.add_to(app)
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ import typer
 
 from okienko.core import housekeeping
 from okienko.core.service import Service, open_service
+from okienko.core.trustwatch import watch_trust
 from okienko.plugins.errors import MisconfiguredError
 from okienko.plugins.ports import Channel
 
@@ -66,6 +67,8 @@ async def _serve(role: Role) -> None:
             ]
         tasks.append(asyncio.create_task(_web(service, stop), name="web"))
         await housekeeping.audit_start(service, role.value)
+        if service.verifying is not None and service.verifying.configured:
+            tasks.append(asyncio.create_task(watch_trust(service.verifying), name="trust"))
         log.info("okienko is up", action="start", role=role.value, plugins=[s.name for s in service.plugins.statuses])
         waiter = asyncio.create_task(stop.wait())
         done, _ = await asyncio.wait([waiter, *tasks], return_when=asyncio.FIRST_COMPLETED)

@@ -1,0 +1,316 @@
+"""The second decision on a recovery request: with the account, the sender's proof and the signed application.
+
+It is made after the first answer has gone, so that neither its text nor its time tells anything about an account. What follows
+from it is inside the house only: a reset action for the administrators, or a human review with its reasons.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from okienko.core import cases, envelopes
+from okienko.core.actions import store
+from okienko.core.actions.frozen import Frozen, Step
+from okienko.core.actions.machine import Action, ActionPolicy, Risk
+from okienko.core.attempts import Attempts
+from okienko.core.audit import log as audit
+from okienko.core.audit.entries import AuditAction, NewEntry
+from okienko.core.calls import Calls
+from okienko.core.database import enqueue, raw_connection, transaction
+from okienko.core.events import NewEvent, append
+from okienko.core.jobs import Job
+from okienko.core.verifying import Checked, Verifying
+from okienko.plugins.evidence import Evidence
+from okienko.plugins.identity import Account, AccountFlag, IdentityBackend, Operation
+from okienko.plugins.ports import Channel, Classification, ProcedurePack
+from okienko.plugins.senderproof import SenderProof, header_values
+from okienko.schemas import (
+    ActionState,
+    Case,
+    CaseKind,
+    CaseState,
+    Decision,
+    DecisionOutcome,
+    EventType,
+    InboundMessage,
+    Procedure,
+    Verdict,
+)
+
+ACCOUNT_PROCEDURES = frozenset({Procedure.EMERGENCY_PASSWORD, Procedure.EMERGENCY_PASSWORD_AND_EMAIL})
+"""Procedures that may end in a reset action."""
+_OPENED_BY = "SELECT envelope_id FROM case_message WHERE case_id = $1 AND role = 'opened'"
+_ASSESSED = "SELECT 1 FROM event WHERE case_id = $1 AND type = 'assessed' LIMIT 1"
+_OTHER = """
+SELECT case_id FROM reset_action
+WHERE account_ref = $1 AND case_id <> $2 AND (state IN ('waiting', 'cooling', 'ready', 'executing') OR created_at > $3) LIMIT $4
+"""
+_HEAD = 256 << 10
+"""Octets of a mail's beginning in which its header fields are read."""
+_LARGEST_APPLICATION = 20 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How often an account may be acted on, so that nobody can flood its holder or the administrators."""
+
+    actions_per_account_per_day: int
+
+
+class Assessing:
+    """The job `assess`. It is done once for each case, and is safe to repeat."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        now: Callable[[], datetime],
+        *,
+        channels: Mapping[str, Channel],
+        pack: ProcedurePack,
+        identity: IdentityBackend,
+        sender: SenderProof,
+        verifying: Verifying,
+        policy: ActionPolicy,
+        limits: Limits,
+        spool: Path,
+        calls: Calls,
+        attempts: Attempts,
+    ) -> None:
+        self._engine = engine
+        self._now = now
+        self._channels = channels
+        self._pack = pack
+        self._identity = identity
+        self._sender = sender
+        self._verifying = verifying
+        self._policy = policy
+        self._limits = limits
+        self._spool = spool
+        self._calls = calls
+        self._attempts = attempts
+
+    async def assess(self, ids: Sequence[UUID]) -> list[None | Exception]:
+        """Assess each case whose first answer has gone."""
+        return await self._attempts.each(Job.ASSESS, ids, self._assess)
+
+    async def _assess(self, ids: Sequence[UUID]) -> Mapping[UUID, Exception]:
+        failed: dict[UUID, Exception] = {}
+        for case_id in ids:
+            try:
+                await self._one(case_id)
+            except Exception as error:  # its class decides, and for this case only
+                failed[case_id] = error
+        return failed
+
+    async def _one(self, case_id: UUID) -> None:
+        async with transaction(self._engine) as connection:
+            raw = await raw_connection(connection)
+            row = (await cases.fetch(raw, [case_id]))[case_id]
+            opened_by = await raw.fetchval(_OPENED_BY, case_id)
+            done = await raw.fetchval(_ASSESSED, case_id)
+        case = cases.to_case(row)
+        if done or not _is_open(case) or opened_by is None:
+            return
+        async with envelopes.load(self._engine, [opened_by], spool=self._spool, finished=True) as loaded:
+            item = loaded[0]
+            channel = self._channels[item.envelope.connector]
+            message = await self._calls.apart(channel, "parse", lambda: channel.parse(item.envelope, item.raw))
+            classification = self._calls.ask(self._pack, lambda: self._pack.classify(message))
+            evidence, account = await self._gather(case, classification, message, item, channel)
+        decision = self._calls.ask(self._pack, lambda: self._pack.decide(message, classification, evidence))
+        await self._settle(case, decision, classification, evidence, account)
+
+    # --- evidence ---------------------------------------------------------------------------------------------------
+
+    async def _gather(
+        self,
+        case: Case,
+        classification: Classification,
+        message: InboundMessage,
+        item: envelopes.Loaded,
+        channel: Channel,
+    ) -> tuple[Evidence, Account | None]:
+        head = await asyncio.to_thread(_head, item)
+        proof = self._sender.judge(message.authentication_results, header_values(head, "From"))
+        login = classification.login
+        checked: Checked | None = None
+        if classification.procedure is Procedure.EMERGENCY_PASSWORD_AND_EMAIL:
+            checked = await self._check_documents(message, item, channel)
+            if checked is not None and checked.application.old_login:
+                # What is signed counts, not what stands in the mail.
+                login = checked.application.old_login
+        can = Operation.FIND_BY_LOGIN in self._identity.operations
+        account = await self._find(case, login) if can and login else None
+        taken: bool | None = None
+        application = checked.application if checked else None
+        if can and application is not None and application.new_login:
+            other = await self._find(case, application.new_login)
+            taken = other is not None and (account is None or other.ref != account.ref)
+        return Evidence(
+            looked_up=can and login is not None,
+            account=account,
+            new_login_taken=taken,
+            sender=proof,
+            signature=checked.verification.report if checked else None,
+            application=application if checked and checked.verification.report.valid else None,
+        ), account
+
+    async def _find(self, case: Case, login: str) -> Account | None:
+        """Look the login up. It is audited before it is done: a look-up that then fails has been made all the same."""
+        async with transaction(self._engine) as connection:
+            data = {"backend": self._identity.name, "operation": Operation.FIND_BY_LOGIN.value}
+            entry = NewEntry(
+                AuditAction.LOOKED_UP, self._now(), self._pack.name, case.id, f"account at {self._identity.name}",
+                "to assess a recovery request", data,
+            )  # fmt: skip
+            audit.record(await raw_connection(connection), [entry])
+        return await self._calls.call(self._identity, "find_by_login", lambda: self._identity.find_by_login(login))
+
+    async def _check_documents(
+        self, message: InboundMessage, item: envelopes.Loaded, channel: Channel
+    ) -> Checked | None:
+        """The first attachment with a signature that counts; else what is wrong with the first one that has any."""
+        if not self._verifying.configured:
+            return None
+        best: Checked | None = None
+        for attachment in message.attachments:
+            if not 0 < attachment.size <= _LARGEST_APPLICATION:
+                continue
+            index = attachment.index
+
+            def read(index: int = index) -> bytes:
+                with channel.open_attachment(item.envelope, item.raw, index) as stream:
+                    return stream.read()
+
+            document = await self._calls.apart(channel, "open_attachment", read)
+            checked = await self._verifying.verify(document, attachment.filename, self._now())
+            if checked.verification.report.valid:
+                return checked
+            if best is None or best.verification.report.format.value == "none":
+                best = checked
+        return best
+
+    # --- what follows -----------------------------------------------------------------------------------------------
+
+    async def _settle(
+        self,
+        case: Case,
+        decision: Decision,
+        classification: Classification,
+        evidence: Evidence,
+        account: Account | None,
+    ) -> None:
+        now = self._now()
+        async with transaction(self._engine) as connection:
+            raw = await raw_connection(connection)
+            row = (await cases.fetch(raw, [case.id], lock=True))[case.id]
+            current = cases.to_case(row)
+            if await raw.fetchval(_ASSESSED, case.id) or not _is_open(current):
+                return
+            action: Action | None = None
+            why = "a rule is not met"
+            if decision.outcome in (DecisionOutcome.MET, DecisionOutcome.HUMAN):
+                action, why = await self._propose(raw, current, decision, classification, evidence, account, now)
+            outcome = decision.outcome.value if decision.outcome else None
+            state = CaseState.REGISTERED if action and not action.frozen.must_check else CaseState.HUMAN_REVIEW
+            await raw.execute(
+                "UPDATE cases SET decision = $2, state = $3 WHERE id = $1",
+                case.id,
+                decision.model_dump_json(),
+                state.value,
+            )
+            rules = {result.rule: result.verdict.value for result in decision.results}
+            data: dict[str, Any] = {"outcome": outcome, "rules": rules, "pack": self._pack.name}
+            if action is None:
+                data["why"] = why
+            events = [NewEvent(case.id, EventType.ASSESSED, now, data, self._pack.name)]
+            if action is not None:
+                events.append(await self._add(connection, raw, action, classification, now))
+            await append(raw, events)
+
+    async def _propose(
+        self, raw: Any, case: Case, decision: Decision, classification: Classification, evidence: Evidence,
+        account: Account | None, now: datetime,
+    ) -> tuple[Action | None, str]:  # fmt: skip
+        """The action that the decision allows, or None and the reason."""
+        application = evidence.application
+        changes = classification.procedure is Procedure.EMERGENCY_PASSWORD_AND_EMAIL
+        old = account.login if account else (application.old_login if application else None) or classification.login
+        new = application.new_login if changes and application else None
+        if changes and new is None:
+            # Typed by nobody yet: until the document is read, the sender's own address is what B6 asks for.
+            new = case.requester.address if case.requester else None
+        if not old:
+            return None, "no login is known that the action could be for"
+        if account is not None:
+            if AccountFlag.DISABLED in account.flags:
+                return None, "the account is disabled: an administrator decides by hand"
+            day = now.replace(hour=0, minute=0, second=0, microsecond=0)
+            most = self._limits.actions_per_account_per_day
+            others = await raw.fetch(_OTHER, account.ref, case.id, day, most)
+            if len(others) >= most:
+                return None, f"the account has had {len(others)} action(s) today or has an open one"
+        frozen = Frozen(
+            action_id=uuid4(), case_id=case.id, backend=self._identity.name, account_ref=account.ref if account else None,
+            old_login=old, new_login=new, steps=self._steps(account, changes=changes),
+            decision_sha256=hashlib.sha256(decision.model_dump_json().encode()).hexdigest(),
+            must_check=decision.rules(Verdict.UNKNOWN),
+        )  # fmt: skip
+        risk = Risk.HIGH if frozen.changes_login else Risk.LOW
+        subjects = frozenset(login.lower() for login in (old, new) if login)
+        return Action(frozen, risk, ActionState.WAITING, now, now + self._policy.lifetime, subject_names=subjects), ""
+
+    def _steps(self, account: Account | None, *, changes: bool) -> tuple[Step, ...]:
+        can = self._identity.operations
+        if account is None or can.isdisjoint({Operation.SEND_ACTIVATION, Operation.SET_PASSWORD}):
+            return (Step.BY_HAND,)
+        steps: list[Step] = []
+        if AccountFlag.LOCKED in account.flags and Operation.UNLOCK in can:
+            steps.append(Step.UNLOCK)
+        if changes:
+            if Operation.CHANGE_LOGIN not in can:
+                return (Step.BY_HAND,)
+            steps.append(Step.CHANGE_LOGIN)
+        return (*steps, Step.ACTIVATE)
+
+    async def _add(
+        self, connection: AsyncConnection, raw: Any, action: Action, classification: Classification, now: datetime
+    ) -> NewEvent:
+        frozen = action.frozen
+        procedure = classification.procedure or Procedure.EMERGENCY_PASSWORD
+        await store.insert(raw, [(action, procedure)])
+        await enqueue(connection, Job.EXPIRE, [str(frozen.action_id)], delay=action.expires_at - now)
+        data = {
+            "action": str(frozen.action_id), "backend": frozen.backend, "must_check": list(frozen.must_check),
+            "risk": action.risk.value, "steps": [step.value for step in frozen.steps], "digest": frozen.digest,
+        }  # fmt: skip
+        return NewEvent(frozen.case_id, EventType.ACTION_PROPOSED, now, data)
+
+
+def wants_assessment(row: Any) -> bool:
+    """Whether a row of the cases table is a recovery request that its first decision did not refuse."""
+    case = cases.to_case(row)
+    return _is_open(case)
+
+
+def _is_open(case: Case) -> bool:
+    return (
+        case.kind is CaseKind.RECOVERY
+        and case.procedure in ACCOUNT_PROCEDURES
+        and case.decision.outcome in (DecisionOutcome.MET, DecisionOutcome.HUMAN)
+        and case.state in (CaseState.REGISTERED, CaseState.HUMAN_REVIEW, CaseState.REOPENED)
+    )
+
+
+def _head(item: envelopes.Loaded) -> bytes:
+    with item.raw.open() as stream:
+        return stream.read(_HEAD)

@@ -1,0 +1,115 @@
+"""ASiC-E and ASiC-S (ETSI EN 319 162-1): every file in the container is signed, by one XAdES or CAdES signature."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from urllib.parse import unquote
+
+from okienko.plugins.signature.cms import check_cms, load_signed_data
+from okienko.plugins.signature.formats import ASIC_TYPES
+from okienko.plugins.signature.intact import Intact
+from okienko.plugins.signature.problems import Code, Refused, problem
+from okienko.plugins.signature.safexml import parse_xml
+from okienko.plugins.signature.settings import SignatureSettings
+from okienko.plugins.signature.strictzip import read_zip
+from okienko.plugins.signature.xades import open_xades
+from okienko.plugins.signature.xmlalgorithms import DS, digest, strict_base64
+from okienko.plugins.signatures import SignedFile
+
+_MIMETYPE = "mimetype"
+_XADES = re.compile(r"META-INF/[^/]*signatures[^/]*\.xml")
+_MANIFEST = re.compile(r"META-INF/ASiCManifest[^/]*\.xml")
+_CMS = re.compile(r"META-INF/[^/]*signature[^/]*\.p7s")
+_ODF_MANIFEST = "META-INF/manifest.xml"
+"""Lists media types for office programs; signs nothing and is not read."""
+_ASIC = "{http://uri.etsi.org/02918/v1.2.1#}"
+
+
+def is_container(document: bytes) -> bool:
+    """Whether a ZIP is an ASiC: its first entry is `mimetype`, stored, with ASiC's media type (A.1)."""
+    return document[30:38] == b"mimetype" and any(document[38:].startswith(kind) for kind in ASIC_TYPES)
+
+
+def open_asice(document: bytes, settings: SignatureSettings) -> Intact:
+    """Check a container. Raises Refused with the reason; a ZIP that is no ASiC is not signed."""
+    if not is_container(document):
+        raise Refused(Code.NOT_SIGNED, "a ZIP file that is no ASiC container")
+    files = read_zip(document, max_unpacked=settings.max_unpacked, max_parts=settings.max_parts)
+    if files.get(_MIMETYPE) not in ASIC_TYPES:
+        raise Refused(Code.MALFORMED, "its media type")
+    payload = {name: c for name, c in files.items() if name != _MIMETYPE and not name.startswith("META-INF/")}
+    meta = [name for name in files if name.startswith("META-INF/") and name != _ODF_MANIFEST]
+    xades = [name for name in meta if _XADES.fullmatch(name)]
+    manifests = [name for name in meta if _MANIFEST.fullmatch(name)]
+    blobs = [name for name in meta if _CMS.fullmatch(name)]
+    if not xades and not blobs:
+        raise Refused(Code.NOT_SIGNED)
+    if len(xades) + len(blobs) > 1 or len(manifests) > 1:
+        raise Refused(Code.SEVERAL_SIGNATURES)
+    if not payload:
+        raise Refused(Code.NOT_SIGNED, "the container is empty")
+    if xades:
+        intact, covered = _by_xades(files[xades[0]], payload, settings)
+    elif manifests:
+        intact, covered = _by_manifest(files, manifests[0], blobs[0], payload, settings)
+    else:
+        intact, covered = _by_cms(files[blobs[0]], payload, settings)
+    strays = set(meta) - {*xades, *manifests, *blobs}
+    if strays or covered != set(payload):
+        intact.problems.append(problem(Code.PARTIAL_COVERAGE, "the container holds a file that is not signed"))
+    whole = "partial" if intact.problems else "whole"
+    signed = tuple(SignedFile(name, "application/octet-stream", payload[name]) for name in payload if name in covered)
+    return Intact(
+        intact.certificate, intact.embedded, signed, whole, intact.signed_at, intact.statement, intact.problems
+    )
+
+
+def _by_xades(xml: bytes, payload: dict[str, bytes], settings: SignatureSettings) -> tuple[Intact, set[str]]:
+    covered: set[str] = set()
+
+    def resolve(uri: str) -> bytes | None:
+        name = uri.removeprefix("./")
+        covered.add(name)
+        return payload.get(name)
+
+    return open_xades(xml, "signatures.xml", settings, resolve=resolve), covered
+
+
+def _by_manifest(
+    files: dict[str, bytes], manifest: str, blob: str, payload: dict[str, bytes], settings: SignatureSettings
+) -> tuple[Intact, set[str]]:
+    octets = files[manifest]
+    intact = _detached(files[blob], octets, settings)
+    root = parse_xml(octets, max_depth=settings.max_depth)
+    reference = root.find(_ASIC + "SigReference")
+    if root.tag != _ASIC + "ASiCManifest" or reference is None or unquote(reference.get("URI") or "") != blob:
+        raise Refused(Code.MALFORMED, "the manifest speaks of another signature")
+    covered = set()
+    for entry in root.findall(_ASIC + "DataObjectReference"):
+        name = unquote(entry.get("URI") or "").removeprefix("./")
+        if name not in payload:
+            raise Refused(Code.CONTENT_MISSING, "a signed file is not in the container")
+        method = entry.find(DS + "DigestMethod")
+        got = digest(None if method is None else method.get("Algorithm"), payload[name])
+        if not hmac.compare_digest(got, strict_base64(entry.findtext(DS + "DigestValue") or "")):
+            raise Refused(Code.CHANGED)
+        covered.add(name)
+    return intact, covered
+
+
+def _by_cms(blob: bytes, payload: dict[str, bytes], settings: SignatureSettings) -> tuple[Intact, set[str]]:
+    """ASiC-S: the signature is over the one file."""
+    if len(payload) != 1:
+        raise Refused(Code.MALFORMED, "a simple container with more than one file")
+    ((name, content),) = payload.items()
+    return _detached(blob, content, settings), {name}
+
+
+def _detached(blob: bytes, content: bytes, settings: SignatureSettings) -> Intact:
+    signed_data = load_signed_data(blob)
+    if signed_data["encap_content_info"]["content"].native is not None:
+        raise Refused(Code.MALFORMED, "the signature holds a content of its own")
+    signature = check_cms(signed_data, lambda name: hashlib.new(name, content).digest(), settings.pinned_seals)
+    return Intact(signature.certificate, signature.embedded, (), "whole", signature.signing_time)

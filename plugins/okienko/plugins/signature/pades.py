@@ -1,0 +1,121 @@
+"""PAdES (ETSI EN 319 142): one signature that covers the file from its first to its last octet."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from pyhanko.pdf_utils.misc import PdfError
+from pyhanko.pdf_utils.reader import PdfFileReader
+from pyhanko.sign.diff_analysis import SuspiciousModification
+from pyhanko.sign.general import CMSExtractionError
+from pyhanko.sign.validation.errors import SignatureValidationError
+from pyhanko.sign.validation.pdf_embedded import EmbeddedPdfSignature
+from pyhanko.sign.validation.status import SignatureCoverageLevel
+
+from okienko.plugins.signature.cms import check_cms, load_signed_data
+from okienko.plugins.signature.intact import Intact, aware
+from okienko.plugins.signature.podpis_zaufany import from_reason
+from okienko.plugins.signature.problems import Code, Refused, problem
+from okienko.plugins.signature.settings import SignatureSettings
+from okienko.plugins.signatures import SignatureProblem, SignedFile
+
+_SUB_FILTERS = ("/ETSI.CAdES.detached", "/adbe.pkcs7.detached")
+
+
+def open_pades(document: bytes, filename: str, settings: SignatureSettings) -> Intact:
+    """Check the signature of a PDF. Raises Refused with the reason."""
+    try:
+        # Not strict: the real podpis zaufany is put on hybrid-reference files that Word writes.
+        reader = PdfFileReader(io.BytesIO(document), strict=False)
+        return _check(document, filename, settings, reader, _the_signature(reader))
+    except Refused:
+        raise
+    except (SignatureValidationError, SuspiciousModification, CMSExtractionError):
+        raise Refused(Code.MALFORMED, "its signature cannot be read") from None
+    except (PdfError, ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError, OverflowError):
+        raise Refused(Code.UNREADABLE, "it is not a readable PDF") from None
+
+
+def _the_signature(reader: PdfFileReader) -> EmbeddedPdfSignature:
+    if reader.encrypted:
+        raise Refused(Code.UNSUPPORTED, "an encrypted PDF")
+    if not reader.embedded_signatures:
+        raise Refused(Code.NOT_SIGNED)
+    regular = reader.embedded_regular_signatures
+    if len(regular) > 1:
+        raise Refused(Code.SEVERAL_SIGNATURES)
+    if not regular:
+        raise Refused(Code.NOT_SIGNED, "it carries a timestamp only")
+    signature: EmbeddedPdfSignature = regular[0]
+    return signature
+
+
+def _check(
+    document: bytes, filename: str, settings: SignatureSettings, reader: PdfFileReader, embedded: EmbeddedPdfSignature
+) -> Intact:
+    entry = embedded.sig_object
+    if str(entry.get("/SubFilter", "")) not in _SUB_FILTERS:
+        raise Refused(Code.UNSUPPORTED, "a PDF signature that is not CMS-based")
+    first, end, problems = _range(document, embedded)
+    octets = _contents(document[first:end], bytes(embedded.pkcs7_content))
+    signature = check_cms(load_signed_data(octets), embedded.compute_digest, settings.pinned_seals)
+    covered = end + int(embedded.byte_range[3])
+    if covered < len(document):
+        problems.append(problem(Code.APPENDED))
+    elif not problems and embedded.evaluate_signature_coverage() is not SignatureCoverageLevel.ENTIRE_FILE:
+        problems.append(problem(Code.PARTIAL_COVERAGE))
+    warnings = [problem(Code.HYBRID_PDF)] if reader.xrefs.hybrid_xrefs_present else []
+    whole = not problems
+    return Intact(
+        certificate=signature.certificate,
+        embedded=signature.embedded,
+        files=(SignedFile(filename, "application/pdf", document),) if whole else (),
+        coverage="whole" if whole else "partial",
+        signed_at=signature.signing_time or aware(embedded.self_reported_timestamp),
+        statement=from_reason(_text(entry, "/Reason"), _text(entry, "/Name")),
+        problems=[*problems, *warnings],
+    )
+
+
+def _range(document: bytes, embedded: EmbeddedPdfSignature) -> tuple[int, int, list[SignatureProblem]]:
+    """Where the hole of the /ByteRange begins and ends (ISO 32000-2, 12.8.1), and what is wrong with it."""
+    numbers = [int(number) for number in embedded.byte_range]
+    if len(numbers) != 4 or any(number < 0 for number in numbers):
+        raise Refused(Code.MALFORMED, "its ByteRange is broken")
+    start, length, end, rest = numbers
+    if length > end or end + rest > len(document):
+        raise Refused(Code.MALFORMED, "its ByteRange leads out of the file")
+    problems = [problem(Code.PARTIAL_COVERAGE)] if start else []
+    return start + length, end, problems
+
+
+def _contents(hole: bytes, parsed: bytes) -> bytes:
+    """The CMS in the hole, without its padding. Nothing else may stand in the hole, as nothing covers it."""
+    if hole[:1] != b"<" or hole[-1:] != b">":
+        raise Refused(Code.PARTIAL_COVERAGE, "its ByteRange leaves out more than the signature")
+    digits = hole[1:-1]
+    if not (set(digits) <= set(b"0123456789abcdef") or set(digits) <= set(b"0123456789ABCDEF")) or len(digits) % 2:
+        raise Refused(Code.MALFORMED, "the hole of its ByteRange holds more than hexadecimal digits")
+    octets = bytes.fromhex(digits.decode("ascii"))
+    if octets != parsed:
+        raise Refused(Code.WRAPPING, "the signature stands in another place than its ByteRange leaves out")
+    length = _encoded_length(octets)
+    if any(octets[length:]):
+        raise Refused(Code.MALFORMED, "something stands behind the signature in its padding")
+    return octets[:length]
+
+
+def _encoded_length(octets: bytes) -> int:
+    from asn1crypto import parser
+
+    try:
+        _, consumed = parser._parse(octets, len(octets))  # noqa: SLF001  the public one does not tell the length
+    except (ValueError, IndexError):
+        raise Refused(Code.UNREADABLE, "its CMS cannot be read") from None
+    return int(consumed)
+
+
+def _text(entry: Any, key: str) -> str | None:
+    value = entry.get(key)
+    return value if isinstance(value, str) else None
