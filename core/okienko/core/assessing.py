@@ -78,7 +78,7 @@ class Assessing:
         pack: ProcedurePack,
         identity: IdentityBackend,
         sender: SenderProof,
-        verifying: Verifying,
+        verifying: Verifying | None,
         policy: ActionPolicy,
         limits: Limits,
         spool: Path,
@@ -118,7 +118,7 @@ class Assessing:
             opened_by = await raw.fetchval(_OPENED_BY, case_id)
             done = await raw.fetchval(_ASSESSED, case_id)
         case = cases.to_case(row)
-        if done or not _is_open(case) or opened_by is None:
+        if done or not wants_assessment(case) or opened_by is None:
             return
         async with envelopes.load(self._engine, [opened_by], spool=self._spool, finished=True) as loaded:
             item = loaded[0]
@@ -179,7 +179,7 @@ class Assessing:
         self, message: InboundMessage, item: envelopes.Loaded, channel: Channel
     ) -> Checked | None:
         """The first attachment with a signature that counts; else what is wrong with the first one that has any."""
-        if not self._verifying.configured:
+        if self._verifying is None or not self._verifying.configured:
             return None
         best: Checked | None = None
         for attachment in message.attachments:
@@ -214,7 +214,7 @@ class Assessing:
             raw = await raw_connection(connection)
             row = (await cases.fetch(raw, [case.id], lock=True))[case.id]
             current = cases.to_case(row)
-            if await raw.fetchval(_ASSESSED, case.id) or not _is_open(current):
+            if await raw.fetchval(_ASSESSED, case.id) or not wants_assessment(current):
                 return
             action: Action | None = None
             why = "a rule is not met"
@@ -296,13 +296,8 @@ class Assessing:
         return NewEvent(frozen.case_id, EventType.ACTION_PROPOSED, now, data)
 
 
-def wants_assessment(row: Any) -> bool:
-    """Whether a row of the cases table is a recovery request that its first decision did not refuse."""
-    case = cases.to_case(row)
-    return _is_open(case)
-
-
-def _is_open(case: Case) -> bool:
+def wants_assessment(case: Case) -> bool:
+    """Whether it is a recovery request that its first decision did not refuse, and that is still open."""
     return (
         case.kind is CaseKind.RECOVERY
         and case.procedure in ACCOUNT_PROCEDURES

@@ -7,12 +7,13 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from okienko.core.actions.links import Links
 from okienko.core.attempts import Attempts
 from okienko.core.calls import Calls
 from okienko.core.followup import FollowUp
 from okienko.core.registering import Registering
 from okienko.core.sending import Sending
-from okienko.plugins.ports import Channel, CsdBackend, IdentityBackend, ProcedurePack
+from okienko.plugins.ports import Channel, CsdBackend, ProcedurePack
 
 
 class Delivery:
@@ -25,17 +26,17 @@ class Delivery:
         *,
         channels: Mapping[str, Channel],
         csd: CsdBackend,
-        identity: IdentityBackend,
         pack: ProcedurePack,
+        links: Links,
         message_domain: str,
         calls: Calls,
     ) -> None:
         attempts = Attempts(engine, now)
         registering = Registering(
-            engine, now, csd=csd, identity=identity, pack=pack, message_domain=message_domain, calls=calls,
+            engine, now, csd=csd, pack=pack, message_domain=message_domain, calls=calls,
             attempts=attempts,
         )  # fmt: skip
-        sending = Sending(engine, now, channels=channels, calls=calls, attempts=attempts)
+        sending = Sending(engine, now, channels=channels, links=links, calls=calls, attempts=attempts)
         following = FollowUp(
             engine, now, csd=csd, pack=pack, message_domain=message_domain, calls=calls, attempts=attempts
         )

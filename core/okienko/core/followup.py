@@ -17,6 +17,7 @@ from okienko.core.events import NewEvent, append
 from okienko.core.jobs import Job
 from okienko.core.notices import Notices
 from okienko.core.registering import MERGED, find_or_create
+from okienko.core.sending import TO_ACTIVATE
 from okienko.core.states import move
 from okienko.plugins.ports import CsdBackend, NotificationContext, ProcedurePack
 from okienko.schemas import CaseState, CsdRef, EventType, NotificationKind
@@ -90,7 +91,9 @@ class FollowUp:
             closed = case.model_copy(update={"state": state, "closed_at": now})
             context = NotificationContext(closed, request["solution"])
             # A person closed it: that is told even to a correspondent whom no machine answers.
-            self._calls.ask(self._pack, lambda: notices.add(row, NotificationKind.CLOSED, context))
+            told = self._calls.ask(self._pack, lambda: notices.add(row, NotificationKind.CLOSED, context))
+            if told is None:
+                await enqueue(connection, Job.ACTIVATE, [str(r["id"]) for r in await raw.fetch(TO_ACTIVATE, [case_id])])
             await notices.write(connection, raw)
             await append(raw, notices.events)
 

@@ -19,6 +19,15 @@ _OWED = {
     Job.REGISTER: "SELECT id FROM cases WHERE state = 'decided'",
     Job.NOTIFY: "SELECT id FROM notification WHERE state = 'queued'",
     Job.CLOSE: "SELECT DISTINCT case_id AS id FROM closing WHERE done_at IS NULL",
+    Job.EXECUTE: (
+        "SELECT id FROM reset_action WHERE state IN ('cooling', 'executing') OR (state = 'ready' AND NOT 'by_hand' = ANY(steps))"
+    ),
+    Job.EXPIRE: "SELECT id FROM reset_action WHERE state IN ('waiting', 'cooling', 'ready')",
+    Job.ACTIVATE: (
+        "SELECT a.id FROM reset_action a JOIN cases c ON c.id = a.case_id WHERE a.state = 'done' AND c.state = 'closed' "
+        "AND 'activate' = ANY(a.steps) AND NOT EXISTS (SELECT FROM activation v WHERE v.action_id = a.id) "
+        "AND NOT EXISTS (SELECT FROM notification n WHERE n.case_id = c.id AND n.kind = 'closed' AND n.state = 'queued')"
+    ),
 }
 """What each kind of job is owed for."""
 

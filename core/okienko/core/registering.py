@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from okienko.core import cases
+from okienko.core.assessing import wants_assessment
 from okienko.core.attempts import Attempts
 from okienko.core.calls import Calls
 from okienko.core.database import enqueue, raw_connection, transaction
@@ -22,13 +23,11 @@ from okienko.plugins.errors import PermanentError, TransientError
 from okienko.plugins.ports import (
     Classification,
     CsdBackend,
-    IdentityBackend,
     NotificationContext,
     ProcedurePack,
     Registration,
 )
 from okienko.schemas import (
-    ActionState,
     Case,
     CaseKind,
     CaseState,
@@ -37,18 +36,14 @@ from okienko.schemas import (
     EventType,
     NotificationKind,
     Procedure,
-    Verdict,
 )
 
-_ACTION_COLUMNS = ("id", "case_id", "backend", "procedure", "state", "must_check", "created_at")
 _REGISTERED = """
 UPDATE cases c SET csd_backend = $1, csd_number = d.number, state = d.state, closed_at = d.closed_at
 FROM unnest($2::uuid[], $3::text[], $4::text[], $5::timestamptz[]) AS d(id, number, state, closed_at) WHERE c.id = d.id
 """
 MERGED = "SELECT envelope_id, case_id FROM case_message WHERE case_id = ANY($1::uuid[]) AND role = 'merged' ORDER BY at"
 """Messages that were added to the cases, some perhaps before there was a ticket to note them in."""
-_ACCOUNT_PROCEDURES = frozenset({Procedure.EMERGENCY_PASSWORD, Procedure.EMERGENCY_PASSWORD_AND_EMAIL})
-_ACTED_ON = frozenset({DecisionOutcome.MET, DecisionOutcome.HUMAN})
 
 
 async def find_or_create(calls: Calls, csd: CsdBackend, rows: Sequence[Any]) -> dict[UUID, CsdRef]:
@@ -71,7 +66,6 @@ class Registering:
         now: Callable[[], datetime],
         *,
         csd: CsdBackend,
-        identity: IdentityBackend,
         pack: ProcedurePack,
         message_domain: str,
         calls: Calls,
@@ -80,7 +74,6 @@ class Registering:
         self._engine = engine
         self._now = now
         self._csd = csd
-        self._identity = identity
         self._pack = pack
         self._domain = message_domain
         self._calls = calls
@@ -118,7 +111,7 @@ class Registering:
         raw = await raw_connection(connection)
         notices = Notices(self._pack, self._domain, now)
         updates: list[tuple[Any, ...]] = []
-        actions: list[tuple[Any, ...]] = []
+        assess: list[str] = []
         for row in rows:
             case, ref = cases.to_case(row), refs.get(row["id"])
             target = move(case.state, AFTER_REGISTRATION[case.decision.outcome] if ref else CaseState.CLOSED)
@@ -130,35 +123,28 @@ class Registering:
             else:
                 data = {"why": "answered, no work for the CSD"}
                 notices.events.append(NewEvent(case.id, EventType.CLOSED, now, data))
-            self._tell(notices, row, case)
-            if ref and case.decision.outcome in _ACTED_ON and case.procedure in _ACCOUNT_PROCEDURES:
-                actions.append(self._action(notices, case, case.procedure, now))
+            if not self._tell(notices, row, case) and wants_assessment(case):
+                # Nobody is answered, so that there is no answer to wait for.
+                assess.append(str(case.id))
         await raw.execute(_REGISTERED, self._csd.name, *(list(c) for c in zip(*updates, strict=True)))
         await notices.write(connection, raw)
         await append(raw, notices.events)
-        if actions:
-            await raw.copy_records_to_table("reset_action", records=actions, columns=_ACTION_COLUMNS)
+        await enqueue(connection, Job.ASSESS, assess)
         merged = await raw.fetch(MERGED, [row["id"] for row in rows])
         await enqueue(connection, Job.FOLLOW_UP, [str(m["envelope_id"]) for m in merged if m["case_id"] in refs])
         # Who wrote again while the answer that was to be the whole work was on its way is not left alone with it.
         again = {str(m["case_id"]) for m in merged if m["case_id"] not in refs}
         await enqueue(connection, Job.REOPEN, sorted(again))
 
-    def _tell(self, notices: Notices, row: Any, case: Case) -> None:
+    def _tell(self, notices: Notices, row: Any, case: Case) -> bool:
         kind = NotificationKind.REGISTERED
         if case.csd is None:
             kind = NotificationKind.SELF_SERVICE
         elif case.decision.outcome is DecisionOutcome.UNMET:
             kind = NotificationKind.UNMET
         context = NotificationContext(case)
-        self._calls.ask(self._pack, lambda: notices.add(row, kind, context, withheld=row["silenced"]))
-
-    def _action(self, notices: Notices, case: Case, procedure: Procedure, now: datetime) -> tuple[Any, ...]:
-        must_check, action_id = list(case.decision.rules(Verdict.UNKNOWN)), uuid4()
-        data = {"action": str(action_id), "backend": self._identity.name, "must_check": must_check}
-        notices.events.append(NewEvent(case.id, EventType.ACTION_PROPOSED, now, data))
-        waiting = ActionState.WAITING.value
-        return (action_id, case.id, self._identity.name, procedure.value, waiting, must_check, now)
+        told = self._calls.ask(self._pack, lambda: notices.add(row, kind, context, withheld=row["silenced"]))
+        return told is not None
 
 
 def _classification(row: Any) -> Classification:

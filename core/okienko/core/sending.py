@@ -12,11 +12,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from okienko.core import cases
+from okienko.core.actions.links import Links
+from okienko.core.assessing import wants_assessment
 from okienko.core.attempts import Attempts
 from okienko.core.calls import Calls
-from okienko.core.database import raw_connection, transaction
+from okienko.core.database import enqueue, raw_connection, transaction
 from okienko.core.events import NewEvent, append
 from okienko.core.jobs import Job
 from okienko.core.parking import problem_of, reason_of
@@ -28,6 +31,10 @@ from okienko.schemas import Address, EventType, NotificationKind, OutboundMessag
 _QUEUED = """
 SELECT id, case_id, kind, connector, to_name, to_address, subject, text, message_id, in_reply_to, created_at
 FROM notification WHERE id = ANY($1::uuid[]) AND state = 'queued'
+"""
+TO_ACTIVATE = """
+SELECT a.id FROM reset_action a WHERE a.case_id = ANY($1::uuid[]) AND a.state = 'done' AND 'activate' = ANY(a.steps)
+AND NOT EXISTS (SELECT FROM activation v WHERE v.action_id = a.id)
 """
 _AT_ONCE = 8
 """Messages handed over at the same time; what waits here has no time limit running yet."""
@@ -42,12 +49,14 @@ class Sending:
         now: Callable[[], datetime],
         *,
         channels: Mapping[str, Channel],
+        links: Links,
         calls: Calls,
         attempts: Attempts,
     ) -> None:
         self._engine = engine
         self._now = now
         self._channels = channels
+        self._links = links
         self._calls = calls
         self._attempts = attempts
         self._gate = asyncio.Semaphore(_AT_ONCE)
@@ -80,6 +89,7 @@ class Sending:
                     data["reason"] = reason_of(error).value
                     events.append(NewEvent(row["case_id"], EventType.NOTIFICATION_FAILED, now, data, row["connector"]))
             await append(raw, events)
+            await _go_on(connection, raw, [row for row, error in results if error is None])
         for row, error in results:
             result = "sent" if error is None else "retried" if isinstance(error, TransientError) else "failed"
             metrics.NOTIFICATIONS.labels(row["kind"], result).inc()
@@ -89,7 +99,7 @@ class Sending:
         message = OutboundMessage.model_construct(
             id=row["id"], case_id=row["case_id"], kind=NotificationKind(row["kind"]),
             to=Address.model_construct(name=row["to_name"], address=row["to_address"]),
-            subject=row["subject"], text=row["text"], message_id=row["message_id"], in_reply_to=row["in_reply_to"],
+            subject=row["subject"], text=self._links.fill(row["text"], row["id"]), message_id=row["message_id"], in_reply_to=row["in_reply_to"],
             references=(row["in_reply_to"],) if row["in_reply_to"] else (), created_at=row["created_at"],
         )  # fmt: skip
         channel = self._channels.get(row["connector"])
@@ -103,3 +113,13 @@ class Sending:
             except Exception as error:  # its class decides; see notify
                 return error
         return None
+
+
+async def _go_on(connection: AsyncConnection, raw: Any, sent: Sequence[Any]) -> None:
+    """What waits for a message to have gone: the look at the account for mail 1, mail 3 for mail 2 (rule T5)."""
+    told = [row["case_id"] for row in sent if row["kind"] == NotificationKind.REGISTERED]
+    rows = await cases.fetch(raw, told) if told else {}
+    await enqueue(connection, Job.ASSESS, [str(i) for i, row in rows.items() if wants_assessment(cases.to_case(row))])
+    closed = [row["case_id"] for row in sent if row["kind"] == NotificationKind.CLOSED]
+    if closed:
+        await enqueue(connection, Job.ACTIVATE, [str(row["id"]) for row in await raw.fetch(TO_ACTIVATE, closed)])

@@ -17,6 +17,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from okienko.core import database
+from okienko.core.actions.links import Links
 from okienko.core.audit import keys as audit_keys
 from okienko.core.audit.keyring import KeySource
 from okienko.core.audit.vault import Vault
@@ -26,6 +27,7 @@ from okienko.core.embedded import EmbeddedPostgres
 from okienko.core.envelopes import sweep
 from okienko.core.intake import DurableIntake
 from okienko.core.pipeline import Pipeline
+from okienko.core.recovery import Recovery, sender_proof
 from okienko.core.settings import CoreSettings, load_core_settings, refuse_unknown
 from okienko.core.verifying import Verifying
 from okienko.core.worker import Worker
@@ -49,6 +51,7 @@ class Service:
     worker: Worker
     vault: Vault
     anchors: Path
+    recovery: Recovery
     verifying: Verifying | None
     """Checks signed documents; None when the configured verifier's plugin is not loaded."""
     now: Callable[[], datetime]
@@ -142,17 +145,24 @@ async def open_service(
             engine, now, channels=plugins.channels, policies=policies, pack=pack,
             vault=vault, spool=settings.home / "spool", calls=calls,
         )  # fmt: skip
+        links = Links(vault.source.load().current("vault").derive("links"), settings.public_url)
         delivery = Delivery(
-            engine, now, channels=plugins.channels, csd=csd, identity=identity, pack=pack,
+            engine, now, channels=plugins.channels, csd=csd, pack=pack, links=links,
             message_domain=settings.message_domain, calls=calls,
         )  # fmt: skip
         verifying = find_verifying(plugins, settings, environ)
+        await identity.start()
+        recovery = Recovery.build(
+            engine, now, settings=settings, channels=plugins.channels, identity=identity, pack=pack, links=links,
+            sender=sender_proof(environ), verifying=verifying, calls=calls,
+        )  # fmt: skip
         service = Service(
             settings=settings,
             engine=engine,
             plugins=plugins,
             intake=DurableIntake(engine, now, max_size=settings.max_message_size, batch_size=settings.batch_size),
-            worker=Worker(engine, pipeline, delivery, batch_size=settings.batch_size),
+            worker=Worker(engine, pipeline, delivery, recovery, batch_size=settings.batch_size),
+            recovery=recovery,
             vault=vault,
             anchors=anchor_folder(settings),
             verifying=verifying,
@@ -161,6 +171,7 @@ async def open_service(
         try:
             yield service
         finally:
+            await identity.close()
             if verifying is not None:
                 await verifying.close()
 

@@ -58,6 +58,27 @@ class CoreSettings(PluginSettings):
         pattern=r"^[A-Za-z0-9.-]+$",
         description="Domain of the Message-IDs we make: set it to one of yours",
     )
+    public_url: str = Field(
+        default="http://127.0.0.1:8080",
+        pattern=r"^https?://[^/\s]+$",
+        description="Where people reach the pages: the beginning of every link in a mail. Behind a proxy its https:// address",
+    )
+    approvals_low: int = Field(default=1, ge=1, le=5, description="People who must approve a reset action of low risk")
+    approvals_high: int = Field(
+        default=2, ge=2, le=5, description="Different people who must approve one of high risk: a change of login"
+    )
+    action_hours: int = Field(default=72, ge=1, description="Hours after which a reset action that waits expires")
+    cool_down_minutes: int = Field(
+        default=120,
+        ge=0,
+        description="Minutes between the last approval and a change of login, in which its holder may stop it",
+    )
+    activation_hours: int = Field(
+        default=24, ge=1, le=168, description="Hours in which the link of mail 3 works (rule T5)"
+    )
+    actions_per_account_per_day: int = Field(
+        default=2, ge=1, description="Reset actions for one account in a day; more go to a human"
+    )
     keyring: SecretStr | None = Field(
         default=None,
         description="Master and signing keys; unset: the file keys/keyring in the home folder, made at first start",

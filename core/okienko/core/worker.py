@@ -27,6 +27,7 @@ from okienko.core.delivery import Delivery
 from okienko.core.jobs import Job, backoff
 from okienko.core.pipeline import Pipeline
 from okienko.core.reconcile import reconcile
+from okienko.core.recovery import Recovery
 from okienko.metrics import catalogue as metrics
 from okienko.plugins.errors import TransientError
 
@@ -43,7 +44,9 @@ HEARTBEAT = timedelta(seconds=20)
 class Worker:
     """Runs jobs until told to stop. A lost database connection is made again, with patience, for ever."""
 
-    def __init__(self, engine: AsyncEngine, pipeline: Pipeline, delivery: Delivery, *, batch_size: int) -> None:
+    def __init__(
+        self, engine: AsyncEngine, pipeline: Pipeline, delivery: Delivery, recovery: Recovery, *, batch_size: int
+    ) -> None:
         self._engine = engine
         self._batch_size = batch_size
         work: dict[Job, BatchWork] = {
@@ -53,6 +56,10 @@ class Worker:
             Job.CLOSE: delivery.close,
             Job.REOPEN: delivery.reopen,
             Job.FOLLOW_UP: delivery.follow_up,
+            Job.ASSESS: recovery.assessing.assess,
+            Job.EXECUTE: recovery.execution.execute,
+            Job.ACTIVATE: recovery.execution.activate,
+            Job.EXPIRE: recovery.execution.expire,
         }
         self._batchers = {
             job: Batcher(_timed(job, do), limit=batch_size, parallel=_PARALLEL.get(job, 1)) for job, do in work.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -14,11 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from okienko.core.actions import store
 from okienko.core.actions.links import Links
 from okienko.core.actions.machine import Action
+from okienko.core.calls import Calls
 from okienko.core.database import raw_connection, transaction
 from okienko.core.events import NewEvent, append
 from okienko.plugins.errors import PermanentError
 from okienko.plugins.identity import Expected, IdentityBackend, PasswordRefusedError
-from okienko.plugins.limits import guarded
 from okienko.schemas import EventType
 
 MAX_ATTEMPTS = 10
@@ -57,13 +58,13 @@ class Activation:
         *,
         identity: Mapping[str, IdentityBackend],
         links: Links,
-        timeout: float,
+        calls: Calls,
     ) -> None:
         self._engine = engine
         self._now = now
         self._identity = identity
         self._links = links
-        self._timeout = timeout
+        self._calls = calls
 
     async def look_up(self, token: str) -> OpenLink:
         """The activation of a link. Raises LinkSpentError."""
@@ -90,16 +91,15 @@ class Activation:
         refused: PasswordRefusedError | None = None
         async with transaction(self._engine) as connection:
             raw = await raw_connection(connection)
-            await connection.exec_driver_sql("SELECT 1")
             link = await self._open(raw, token, lock=True)
             frozen = link.action.frozen
             if frozen.account_ref is None:
                 raise LinkSpentError
             backend = self._identity[frozen.backend]
-            call = backend.set_password(Expected(frozen.account_ref, link.login), password)
+            call = partial(backend.set_password, Expected(frozen.account_ref, link.login), password)
             now = self._now()
             try:
-                await guarded(call, plugin=backend.name, operation="set_password", seconds=self._timeout)
+                await self._calls.call(backend, "set_password", call)
             except PasswordRefusedError as error:
                 refused = error
                 await raw.execute("UPDATE activation SET attempts = attempts + 1 WHERE id = $1", link.id)

@@ -64,7 +64,7 @@ class Approvals:
         """
         now = self._now()
         async with transaction(self._engine) as connection:
-            raw = await _begin(connection)
+            raw = await raw_connection(connection)
             action = await store.fetch(raw, action_id, lock=True)
             if missing := [rule for rule in action.frozen.must_check if rule not in checked]:
                 raise ActionRefusedError(
@@ -111,7 +111,7 @@ class Approvals:
         """Say no: the case is closed with `solution`, which the person reads; `reason` is for the file."""
         now = self._now()
         async with transaction(self._engine) as connection:
-            raw = await _begin(connection)
+            raw = await raw_connection(connection)
             action = machine.refuse(await store.fetch(raw, action_id, lock=True), reason=reason, now=now)
             await self._end(raw, action, actor, now)
             await request_close(connection, raw, action.frozen.case_id, solution, actor.who, now)
@@ -121,7 +121,7 @@ class Approvals:
         """An approved action was carried out by a person in their own tool: close the case with `solution`."""
         now = self._now()
         async with transaction(self._engine) as connection:
-            raw = await _begin(connection)
+            raw = await raw_connection(connection)
             action = await store.fetch(raw, action_id, lock=True)
             if Step.BY_HAND not in action.frozen.steps:
                 raise ActionRefusedError("okienko carries this action out by itself")
@@ -138,7 +138,7 @@ class Approvals:
         """
         now = self._now()
         async with transaction(self._engine) as connection:
-            raw = await _begin(connection)
+            raw = await raw_connection(connection)
             fingerprint = self._links.fingerprint(token)
             action_id = await raw.fetchval("SELECT id FROM reset_action WHERE stop_sha256 = $1", fingerprint)
             if action_id is None:
@@ -167,9 +167,3 @@ class Approvals:
         if action.state is ActionState.STOPPED:
             # A stop means that somebody else asked for the account: a person has to look at the case.
             await to_human_review(raw, action.frozen.case_id)
-
-
-async def _begin(connection: AsyncConnection) -> Any:
-    raw = await raw_connection(connection)
-    await connection.exec_driver_sql("SELECT 1")
-    return raw

@@ -7,19 +7,22 @@ died half-way is simply done again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from okienko.core import cases
 from okienko.core.actions import machine, store
 from okienko.core.actions.frozen import Step
 from okienko.core.actions.links import LinkKind, Links
 from okienko.core.actions.machine import Action, ActionPolicy, ActionRefusedError
+from okienko.core.attempts import Attempts, Work
+from okienko.core.calls import Calls
 from okienko.core.cases import to_human_review
 from okienko.core.closing import request_close
 from okienko.core.database import enqueue, raw_connection, transaction
@@ -28,7 +31,6 @@ from okienko.core.jobs import Job
 from okienko.core.notices import Notices
 from okienko.plugins.errors import OkienkoError, TransientError
 from okienko.plugins.identity import Account, AccountFlag, Done, Expected, IdentityBackend, Operation, StaleError
-from okienko.plugins.limits import guarded
 from okienko.plugins.ports import NotificationContext, ProcedurePack
 from okienko.schemas import ActionState, Address, EventType, NotificationKind
 
@@ -49,7 +51,8 @@ class Execution:
         links: Links,
         message_domain: str,
         activation_lifetime: timedelta,
-        timeout: float,
+        calls: Calls,
+        attempts: Attempts,
     ) -> None:
         self._engine = engine
         self._now = now
@@ -59,20 +62,14 @@ class Execution:
         self._links = links
         self._domain = message_domain
         self._lifetime = activation_lifetime
-        self._timeout = timeout
+        self._calls = calls
+        self._attempts = attempts
 
     # --- execute ----------------------------------------------------------------------------------------------------
 
     async def execute(self, ids: Sequence[UUID]) -> list[None | Exception]:
         """Carry out each action that may be carried out now."""
-        return [await self._retriable(self._execute(action_id)) for action_id in ids]
-
-    async def _retriable(self, work: Coroutine[Any, Any, None]) -> TransientError | None:
-        try:
-            await work
-        except TransientError as error:
-            return error
-        return None
+        return await self._attempts.each(Job.EXECUTE, ids, _each(self._execute))
 
     async def _execute(self, action_id: UUID) -> None:
         action = await self._start(action_id)
@@ -87,7 +84,7 @@ class Execution:
             return
         now = self._now()
         async with transaction(self._engine) as connection:
-            raw = await _begin(connection)
+            raw = await raw_connection(connection)
             action = await store.fetch(raw, action_id, lock=True)
             if action.state is not ActionState.EXECUTING:
                 return
@@ -102,7 +99,7 @@ class Execution:
         """Move the action to `executing` and make that lasting, before anything is touched. None: not now, or never."""
         now = self._now()
         async with transaction(self._engine) as connection:
-            raw = await _begin(connection)
+            raw = await raw_connection(connection)
             try:
                 action = await store.fetch(raw, action_id, lock=True)
             except store.TamperedError as error:
@@ -137,24 +134,23 @@ class Execution:
         written: list[str] = []
         for step in frozen.steps:
             if step is Step.UNLOCK:
-                done = await self._call(backend, "unlock", backend.unlock(expected))
+                done = await self._calls.call(backend, "unlock", partial(backend.unlock, expected))
             elif step is Step.CHANGE_LOGIN and frozen.new_login:
-                done = await self._call(backend, "change_login", backend.change_login(expected, frozen.new_login))
+                done = await self._calls.call(
+                    backend, "change_login", partial(backend.change_login, expected, frozen.new_login)
+                )
                 expected = Expected(frozen.account_ref, frozen.new_login)
             else:
                 continue
             written += done.fields
-        account = await self._call(backend, "get", backend.get(frozen.account_ref))
+        account = await self._calls.call(backend, "get", partial(backend.get, frozen.account_ref))
         _must_read_back(account, action)
         return tuple(written)
-
-    async def _call(self, backend: IdentityBackend, operation: str, call: Coroutine[Any, Any, Any]) -> Any:
-        return await guarded(call, plugin=backend.name, operation=operation, seconds=self._timeout)
 
     async def _fail(self, action_id: UUID, reason: str) -> None:
         now = self._now()
         async with transaction(self._engine) as connection:
-            raw = await _begin(connection)
+            raw = await raw_connection(connection)
             action = await store.fetch(raw, action_id, lock=True)
             if action.state is not ActionState.EXECUTING:
                 return
@@ -169,7 +165,7 @@ class Execution:
 
     async def activate(self, ids: Sequence[UUID]) -> list[None | Exception]:
         """Send mail 3 for each action that was carried out and lets its person set a new password."""
-        return [await self._retriable(self._activate(action_id)) for action_id in ids]
+        return await self._attempts.each(Job.ACTIVATE, ids, _each(self._activate))
 
     async def _activate(self, action_id: UUID) -> None:
         async with transaction(self._engine) as connection:
@@ -183,15 +179,14 @@ class Execution:
         backend = self._identity[frozen.backend]
         by_backend = Operation.SEND_ACTIVATION in backend.operations
         if by_backend:
-            call = backend.send_activation(
-                Expected(frozen.account_ref, login), lifetime_seconds=int(self._lifetime.total_seconds())
-            )
-            done: Done = await self._call(backend, "send_activation", call)
+            seconds = int(self._lifetime.total_seconds())
+            send = partial(backend.send_activation, Expected(frozen.account_ref, login), lifetime_seconds=seconds)
+            done: Done = await self._calls.call(backend, "send_activation", send)
             if not done.changed:
                 raise StaleError(f"the identity backend {backend.name} sent no activation mail")
         now = self._now()
         async with transaction(self._engine) as connection:
-            raw = await _begin(connection)
+            raw = await raw_connection(connection)
             row = (await cases.fetch(raw, [frozen.case_id], lock=True))[frozen.case_id]
             if await raw.fetchval("SELECT 1 FROM activation WHERE action_id = $1", action_id):
                 return
@@ -223,12 +218,12 @@ class Execution:
 
     async def expire(self, ids: Sequence[UUID]) -> list[None | Exception]:
         """End each action that waited too long; its case goes to a human."""
-        return [await self._retriable(self._expire(action_id)) for action_id in ids]
+        return await self._attempts.each(Job.EXPIRE, ids, _each(self._expire))
 
     async def _expire(self, action_id: UUID) -> None:
         now = self._now()
         async with transaction(self._engine) as connection:
-            raw = await _begin(connection)
+            raw = await raw_connection(connection)
             action = await store.fetch(raw, action_id, lock=True)
             expired = machine.expire(action, now=now)
             if expired != action:
@@ -253,7 +248,16 @@ def _must_read_back(account: Account | None, action: Action) -> None:
         raise StaleError("read back after the change, the account is still locked")
 
 
-async def _begin(connection: AsyncConnection) -> Any:
-    raw = await raw_connection(connection)
-    await connection.exec_driver_sql("SELECT 1")
-    return raw
+def _each(work: Callable[[UUID], Awaitable[None]]) -> Work:
+    """Do ids one by one; what fails for one is that one's."""
+
+    async def do(ids: Sequence[UUID]) -> Mapping[UUID, Exception]:
+        failed: dict[UUID, Exception] = {}
+        for one in ids:
+            try:
+                await work(one)
+            except Exception as error:  # its class decides what becomes of the job
+                failed[one] = error
+        return failed
+
+    return do

@@ -37,6 +37,10 @@ class AuditAction(StrEnum):
     ACTION_STOPPED = "action_stopped"
     ACTION_EXECUTED = "action_executed"
     ACTION_ENDED = "action_ended"
+    ACTIVATION_SENT = "activation_sent"
+    """The person was sent the link to set a new password."""
+    ACTIVATION_USED = "activation_used"
+    """The holder of the link set a new password."""
     CLOSE_REQUESTED = "close_requested"
     CLOSED = "closed"
     REOPENED = "reopened"
@@ -108,7 +112,12 @@ _OF_EVENT = {
     EventType.NOTIFICATION_SENT: AuditAction.NOTIFIED,
     EventType.NOTIFICATION_FAILED: AuditAction.NOTIFICATION_FAILED,
     EventType.ACTION_PROPOSED: AuditAction.ACTION_PROPOSED,
+    EventType.ASSESSED: AuditAction.DECIDED,
+    EventType.ACTION_APPROVED: AuditAction.ACTION_APPROVED,
+    EventType.ACTION_EXECUTED: AuditAction.ACTION_EXECUTED,
     EventType.ACTION_ENDED: AuditAction.ACTION_ENDED,
+    EventType.ACTIVATION_SENT: AuditAction.ACTIVATION_SENT,
+    EventType.ACTIVATION_USED: AuditAction.ACTIVATION_USED,
     EventType.CLOSED: AuditAction.CLOSED,
     EventType.REOPENED: AuditAction.REOPENED,
 }

@@ -21,6 +21,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from okienko.plugins.errors import MisconfiguredError
 
@@ -41,6 +43,10 @@ class Key:
         """Made from the key: for the vault from its octets, for anchors from the public half, which an auditor has."""
         public = self.secret if self.purpose == "vault" else self.signer().public_key().public_bytes_raw()
         return key_id(self.purpose, public)
+
+    def derive(self, purpose: str) -> bytes:
+        """32 octets for one more purpose, from which nobody learns this key (HKDF, RFC 5869)."""
+        return HKDFExpand(SHA256(), 32, f"okienko {purpose} v1".encode()).derive(self.secret)
 
     def signer(self) -> Ed25519PrivateKey:
         """The key as one that signs."""

@@ -52,7 +52,6 @@ class Sessions:
         token, now = secrets.token_urlsafe(32), self._now()
         async with transaction(self._engine) as connection:
             raw = await raw_connection(connection)
-            await connection.exec_driver_sql("SELECT 1")
             await raw.execute(
                 "DELETE FROM web_session WHERE created_at < $1 OR seen_at < $2", now - LONGEST, now - IDLE
             )
@@ -70,7 +69,6 @@ class Sessions:
         now = self._now()
         async with transaction(self._engine) as connection:
             raw = await raw_connection(connection)
-            await connection.exec_driver_sql("SELECT 1")
             row = await raw.fetchrow(
                 "SELECT who, name, emails, roles, seen_at FROM web_session WHERE token_sha256 = $1 AND created_at > $2 AND seen_at > $3",
                 _fingerprint(token), now - LONGEST, now - IDLE,
@@ -87,14 +85,12 @@ class Sessions:
         """Sign out."""
         async with transaction(self._engine) as connection:
             raw = await raw_connection(connection)
-            await connection.exec_driver_sql("SELECT 1")
             await raw.execute("DELETE FROM web_session WHERE token_sha256 = $1", _fingerprint(session.token))
 
     async def end_all_of(self, who: str) -> None:
         """End every session of a person: after a change of password or roles."""
         async with transaction(self._engine) as connection:
             raw = await raw_connection(connection)
-            await connection.exec_driver_sql("SELECT 1")
             await raw.execute("DELETE FROM web_session WHERE who = $1", who)
 
     def give(self, response: Response, session: Session) -> None:

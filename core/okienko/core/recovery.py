@@ -1,0 +1,79 @@
+"""Everything about account recovery beyond the first answer, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from okienko.core.actions.activation import Activation
+from okienko.core.actions.approvals import Approvals
+from okienko.core.actions.execution import Execution
+from okienko.core.actions.links import Links
+from okienko.core.actions.machine import ActionPolicy, Risk
+from okienko.core.assessing import Assessing, Limits
+from okienko.core.attempts import Attempts
+from okienko.core.calls import Calls
+from okienko.core.settings import CoreSettings
+from okienko.core.verifying import Verifying
+from okienko.plugins.identity import IdentityBackend
+from okienko.plugins.ports import Channel, ProcedurePack
+from okienko.plugins.senderproof import SenderProof, SenderProofSettings
+from okienko.plugins.settings import load_settings
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """The jobs of recovery, and what people do to reset actions."""
+
+    policy: ActionPolicy
+    assessing: Assessing
+    execution: Execution
+    approvals: Approvals
+    activation: Activation
+
+    @classmethod
+    def build(
+        cls,
+        engine: AsyncEngine,
+        now: Callable[[], datetime],
+        *,
+        settings: CoreSettings,
+        channels: Mapping[str, Channel],
+        identity: IdentityBackend,
+        pack: ProcedurePack,
+        links: Links,
+        sender: SenderProof,
+        verifying: Verifying | None,
+        calls: Calls,
+    ) -> Recovery:
+        """Put it together by the settings."""
+        policy = ActionPolicy(
+            approvals={Risk.LOW: settings.approvals_low, Risk.HIGH: settings.approvals_high},
+            lifetime=timedelta(hours=settings.action_hours),
+            cool_down=timedelta(minutes=settings.cool_down_minutes),
+        )
+        attempts = Attempts(engine, now)
+        backends = {identity.name: identity}
+        domain = settings.message_domain
+        return cls(
+            policy=policy,
+            assessing=Assessing(
+                engine, now, channels=channels, pack=pack, identity=identity, sender=sender, verifying=verifying,
+                policy=policy, limits=Limits(settings.actions_per_account_per_day), spool=settings.home / "spool",
+                calls=calls, attempts=attempts,
+            ),
+            execution=Execution(
+                engine, now, identity=backends, policy=policy, pack=pack, links=links, message_domain=domain,
+                activation_lifetime=timedelta(hours=settings.activation_hours), calls=calls, attempts=attempts,
+            ),
+            approvals=Approvals(engine, now, policy=policy, pack=pack, links=links, message_domain=domain),
+            activation=Activation(engine, now, identity=backends, links=links, calls=calls),
+        )  # fmt: skip
+
+
+def sender_proof(environ: Mapping[str, str]) -> SenderProof:
+    """The judge of senders by `OKIENKO_SENDERPROOF_…`. Raises MisconfiguredError."""
+    return SenderProof(load_settings(SenderProofSettings, environ))
