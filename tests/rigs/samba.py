@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -92,12 +93,15 @@ class Samba:
         if process is None:
             return
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, 15)
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, 9)
-            process.wait()
+            os.killpg(process.pid, signal.SIGTERM)
+            end = time.monotonic() + 15
+            # The children end after their parent, and write into the folder until then.
+            while time.monotonic() < end:
+                process.poll()
+                os.killpg(process.pid, 0)
+                time.sleep(0.05)
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(5)
 
 
 @contextmanager
@@ -133,13 +137,13 @@ def _free_address() -> str:
 
 
 def _run(*command: str, stdin: str | None = None) -> str:
-    # Without this Samba reads, and provisioning rewrites, the machine's own /etc/samba/smb.conf.
     done = subprocess.run(command, check=False, capture_output=True, text=True, input=stdin)
     assert done.returncode == 0, f"{command[:3]}: {done.stdout}{done.stderr}"
     return done.stdout
 
 
 def _provision(server: Samba) -> None:
+    # Without a file of ours provisioning reads the machine's own /etc/samba/smb.conf.
     empty = server.folder / "empty.conf"
     empty.write_text("[global]\n")
     (server.folder / "tls").mkdir()
@@ -153,6 +157,8 @@ def _provision(server: Samba) -> None:
         "tls keyfile": f"{server.folder}/tls/server.key",
         "tls certfile": f"{server.folder}/tls/server.pem",
         "tls cafile": f"{server.folder}/tls/ca.pem",
+        # The default lets an old password in for an hour after the change (docs/identity-ad.md).
+        "old password allowed period": "0",
         "pid directory": str(server.folder),
         "log level": "0",
     }
