@@ -233,7 +233,7 @@ def slapd(*, policy: bool = True, unique: bool = True) -> Iterator[Slapd]:
             d=folder,
             modules="/usr/lib/ldap",
             admin_password=ADMIN_PASSWORD,
-            access=ACCESS.strip(),
+            access=(ACCESS if policy else ACCESS.replace(",pwdReset,pwdAccountLockedTime", "")).strip(),
             overlay_modules=_POLICY_MODULES if policy else "",
             overlays=_OVERLAYS.format(unique=_UNIQUE if unique else "") if policy else "",
         )

@@ -9,12 +9,17 @@ from okienko.connectors.identity.directory.connection import Connection
 from okienko.connectors.identity.directory.faults import NO_SUCH_OBJECT, DirectoryError, to_error
 from okienko.connectors.identity.directory.features import Features, read_features
 from okienko.connectors.identity.directory.library import CURE, load
-from okienko.connectors.identity.directory.probe import Outcome, probe
 from okienko.connectors.identity.directory.settings import DirectorySettings
+from okienko.connectors.identity.directory.tunnel import Trouble, TunnelError, certificate_end, connect
 from okienko.plugins.errors import OkienkoError
 from okienko.plugins.ports import Finding, Severity
 
 _SOON = timedelta(days=30)
+_CURES = {
+    Trouble.DOWN: "see that the server runs, and that name, port and firewall let okienko through",
+    Trouble.UNTRUSTED: "put the CA's certificate into the file of the setting ca; use the name in the certificate",
+    Trouble.NO_TLS: "turn TLS 1.2 or newer on at the server (ldaps://, or StartTLS for ldap://)",
+}
 OwnChecks = Callable[[Connection, Features], list[Finding]]
 
 
@@ -55,18 +60,15 @@ def _server(subject: str, url: str, settings: DirectorySettings, now: datetime) 
     what = f"{subject} {url}"
     if url.startswith("ldap://") and not settings.starttls:
         return Finding(what, Severity.WARNING, "without TLS, on this machine only", "use ldaps:// where it can be had")
-    found = probe(url, settings.ca, settings.timeout)
-    if found.outcome is Outcome.OK:
-        if found.expires is not None and found.expires - now < _SOON:
-            message = f"its certificate ends on {found.expires:%Y-%m-%d}"
-            return Finding(what, Severity.WARNING, message, "renew the directory server's certificate")
-        return Finding(what, Severity.OK, found.text)
-    cures = {
-        Outcome.DOWN: "see that the server runs, and that name, port and firewall let okienko through",
-        Outcome.UNTRUSTED: "put the CA's certificate into the file of the setting ca; use the name in the certificate",
-        Outcome.NO_TLS: "turn TLS 1.2 or newer on at the server (ldaps://, or StartTLS for ldap://)",
-    }
-    return Finding(what, Severity.ERROR, found.text, cures[found.outcome])
+    try:
+        with connect(url, settings.ca, settings.timeout) as safe:
+            end, version = certificate_end(safe), safe.version()
+    except TunnelError as error:
+        return Finding(what, Severity.ERROR, str(error), _CURES[error.trouble])
+    if end - now < _SOON:
+        message = f"its certificate ends on {end:%Y-%m-%d}"
+        return Finding(what, Severity.WARNING, message, "renew the directory server's certificate")
+    return Finding(what, Severity.OK, f"{version} with a trusted certificate")
 
 
 def _base(subject: str, connection: Connection, settings: DirectorySettings) -> list[Finding]:

@@ -8,9 +8,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from okienko.connectors.identity.directory.entry import Change, Entry
-from okienko.connectors.identity.directory.faults import CONNECT_ERROR, LOST, SERVER_DOWN, DirectoryError, to_error
-from okienko.connectors.identity.directory.probe import Outcome, ca_file, probe
+from okienko.connectors.identity.directory.faults import (
+    CONNECT_ERROR,
+    LOST,
+    SERVER_DOWN,
+    TIMEOUT,
+    DirectoryError,
+    to_error,
+)
 from okienko.connectors.identity.directory.settings import DirectorySettings
+from okienko.connectors.identity.directory.tunnel import Trouble, TunnelError, connect, tunnel
 from okienko.plugins.errors import MisconfiguredError, TransientError
 
 HITS = 100
@@ -20,7 +27,7 @@ HITS = 100
 class Connection:
     """A signed-in connection. Its methods raise DirectoryError."""
 
-    def __init__(self, library: Any, settings: DirectorySettings, *, bind: bool = True) -> None:
+    def __init__(self, library: Any, settings: DirectorySettings) -> None:
         """Connect to the first server that answers, and sign in.
 
         Raises TransientError when none answers and MisconfiguredError when TLS or the sign-in is refused.
@@ -33,17 +40,23 @@ class Connection:
         """Whether the present work has sent a change."""
         self.used = time.monotonic()
         self._handle: Any = None
-        fault: DirectoryError | None = None
+        reasons: list[str] = []
         for url in settings.urls:
             try:
-                self._open(url, bind=bind)
+                self._open(url)
                 return
+            except TunnelError as error:
+                if error.trouble is not Trouble.DOWN:
+                    raise MisconfiguredError(
+                        f"{url}: {error}; see the setting ca, and call the server by the name in its certificate"
+                    ) from None
+                reasons.append(f"{url} is {error}")
             except DirectoryError as error:
+                self.close()
                 if error.result not in LOST:
                     raise to_error(error, f"signing in at {url} as the operator") from None
-                fault = error
-                self._explain(url, error)
-        raise TransientError(f"no directory server of {' '.join(settings.urls)} answers: {fault.text if fault else ''}")
+                reasons.append(f"{url}: {error.text}")
+        raise TransientError(f"no directory server answers: {'; '.join(reasons)}")
 
     def search(self, base: str, scope: Literal["base", "sub"], filter_: str, attributes: Sequence[str]) -> list[Entry]:
         """The entries that match; references to other servers are left out."""
@@ -73,41 +86,21 @@ class Connection:
             with contextlib.suppress(self._ldap.LDAPError):
                 self._handle.unbind_s()
 
-    def _open(self, url: str, *, bind: bool) -> None:
+    def _open(self, url: str) -> None:
         ldap, settings = self._ldap, self._settings
+        safe = url.startswith("ldaps://") or settings.starttls
+        end = tunnel(connect(url, settings.ca, settings.timeout), settings.timeout) if safe else None
         with self._faults():
-            handle = self._handle = ldap.initialize(url)
+            # The far end of the tunnel is plain LDAP to the library, so its URL must not ask for TLS.
+            handle = self._handle = ldap.initialize("ldap://tunnel", fileno=end) if safe else ldap.initialize(url)
             handle.set_option(ldap.OPT_PROTOCOL_VERSION, 3)
             # A referral would make the library hand the operator's password to whatever host it names.
             handle.set_option(ldap.OPT_REFERRALS, 0)
             handle.set_option(ldap.OPT_NETWORK_TIMEOUT, settings.timeout)
             handle.set_option(ldap.OPT_TIMEOUT, settings.timeout)
             handle.timeout = settings.timeout
-            if url.startswith("ldaps://") or settings.starttls:
-                if (trusted := ca_file(settings.ca)) is not None:
-                    handle.set_option(ldap.OPT_X_TLS_CACERTFILE, trusted)
-                handle.set_option(ldap.OPT_X_TLS_REQUIRE_CERT, ldap.OPT_X_TLS_DEMAND)
-                handle.set_option(ldap.OPT_X_TLS_PROTOCOL_MIN, ldap.OPT_X_TLS_PROTOCOL_TLS1_2)
-                handle.set_option(ldap.OPT_X_TLS_NEWCTX, 0)
-            if url.startswith("ldap://") and settings.starttls:
-                handle.start_tls_s()
-            if bind:
-                password = settings.bind_password.get_secret_value() if settings.bind_password else ""
-                handle.simple_bind_s(settings.bind_dn or "", password)
-
-    def _explain(self, url: str, fault: DirectoryError) -> None:
-        """Raise MisconfiguredError when it is not the server that is away but TLS that is wrong."""
-        self.close()
-        self._handle = None
-        if fault.result not in (SERVER_DOWN, CONNECT_ERROR) or not (
-            url.startswith("ldaps://") or self._settings.starttls
-        ):
-            return
-        found = probe(url, self._settings.ca, self._settings.timeout)
-        if found.outcome in (Outcome.UNTRUSTED, Outcome.NO_TLS):
-            raise MisconfiguredError(
-                f"{url}: {found.text}; see the setting ca, and call the server by the name in its certificate"
-            ) from None
+            password = settings.bind_password.get_secret_value() if settings.bind_password else ""
+            handle.simple_bind_s(settings.bind_dn or "", password)
 
     @contextlib.contextmanager
     def _faults(self) -> Iterator[None]:
@@ -117,7 +110,7 @@ class Connection:
             details = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
             fallback = {
                 self._ldap.SERVER_DOWN: SERVER_DOWN,
-                self._ldap.TIMEOUT: -5,
+                self._ldap.TIMEOUT: TIMEOUT,
                 self._ldap.CONNECT_ERROR: CONNECT_ERROR,
             }.get(type(error), 80)
             words = " ".join(str(details[key]) for key in ("desc", "info") if details.get(key))

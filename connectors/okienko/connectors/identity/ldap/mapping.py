@@ -84,7 +84,7 @@ def time(text: str | None) -> datetime | None:
     if found is None:
         return None
     try:
-        return datetime.strptime(f"{found[1]}{found[2] or '00'}{found[3] or '00'}", "%Y%m%d%H%M").replace(tzinfo=UTC)
+        return datetime.strptime(f"{found[1]}{found[2] or '00'}{found[3] or '00'}", "%Y%m%d%H%M%S").replace(tzinfo=UTC)
     except ValueError:
         return None
 
