@@ -122,7 +122,9 @@ class Walker:
         if row["action"] == AuditAction.ANCHORED and self._digests is not None:
             data = json.loads(row["data"])
             if data["anchor"] not in self._digests:
-                text = f"the anchor of {data['date']} over entry {data['seq']}, made at entry {row['seq']}, is not there"
+                text = (
+                    f"the anchor of {data['date']} over entry {data['seq']}, made at entry {row['seq']}, is not there"
+                )
                 report.findings.append(Finding(Problem.ANCHOR_MISSING, data["seq"], text, at, None))
         return self._check_anchor(at)
 
