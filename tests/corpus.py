@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import random
 from collections.abc import Callable
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -103,36 +102,3 @@ def build_corpus(count: int = 200) -> list[tuple[str, bytes]]:
     """`count` different mails, by name."""
     makers = shapes()
     return [(f"{n:04}.eml", makers[n % len(makers)](n)) for n in range(count)]
-
-
-def mutant(chance: random.Random, mail: bytes) -> bytes:
-    """The mail with a few random wounds."""
-    data = bytearray(mail[:20_000])
-    for _ in range(chance.randint(1, 6)):
-        at = chance.randrange(len(data) + 1)
-        match chance.randrange(6):
-            case 0 if data:
-                data[at % len(data)] = chance.randrange(256)
-            case 1:
-                del data[at : at + chance.randrange(200)]
-            case 2:
-                data[at:at] = data[at : at + chance.randrange(200)]
-            case 3:
-                del data[at:]
-            case 4:
-                data[at:at] = chance.choice(
-                    [
-                        b"\r\n",
-                        b"\n\n",
-                        b"=?utf-8?B?",
-                        b"\x00",
-                        b"--b",
-                        b"<",
-                        b";filename*0*=",
-                        b"\xff\xfe",
-                        b"--b--\r\n",
-                    ]
-                )
-            case _:
-                data[at:at] = bytes(chance.randrange(256) for _ in range(10))
-    return bytes(data)

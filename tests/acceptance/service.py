@@ -17,6 +17,8 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from rigs.postgres import binaries
+
 OKIENKO = Path(sys.executable).parent / "okienko"
 
 
@@ -36,10 +38,10 @@ class Installation:
         self.environ = {k: v for k, v in os.environ.items() if not k.startswith("OKIENKO_")}
         self.environ |= {"OKIENKO_HOME": str(home), "OKIENKO_WEB_LISTEN": f"127.0.0.1:{self.web}", **settings}
 
-    def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, check: bool = True, seconds: float = 110) -> subprocess.CompletedProcess[str]:
         """Run `okienko` to its end."""
         return subprocess.run(
-            [OKIENKO, *arguments], env=self.environ, check=check, capture_output=True, text=True, timeout=110
+            [OKIENKO, *arguments], env=self.environ, check=check, capture_output=True, text=True, timeout=seconds
         )
 
     def json_lines(self, *arguments: str) -> list[dict]:
@@ -54,16 +56,27 @@ class Installation:
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
 
+    def spawn(self) -> subprocess.Popen[bytes]:
+        """Start `okienko serve` and wait for nothing."""
+        with (self.home / "serve.log").open("ab") as log:
+            return subprocess.Popen([OKIENKO, "serve"], env=self.environ, stdout=log, stderr=log)
+
     def start(self) -> subprocess.Popen[bytes]:
         """Start `okienko serve` and wait until it is ready."""
-        with (self.home / "serve.log").open("ab") as log:
-            process = subprocess.Popen([OKIENKO, "serve"], env=self.environ, stdout=log, stderr=log)
+        return self.ready(self.spawn())
+
+    def ready(self, process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+        """Wait until the service answers that it is ready."""
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             if process.poll() is not None:
                 raise AssertionError((self.home / "serve.log").read_text()[-3000:])
             with contextlib.suppress(OSError):
                 if self.get("/readyz")[0] == 200:
+                    if lmtp := self.environ.get("OKIENKO_EMAIL_LMTP_LISTEN"):
+                        # The web shell may answer a moment before the listener does.
+                        host, _, port = lmtp.rpartition(":")
+                        socket.create_connection((host, int(port)), timeout=5).close()
                     return process
             time.sleep(0.02)
         raise AssertionError("okienko did not become ready in 60 s")
@@ -85,6 +98,17 @@ class Installation:
             if time.monotonic() > deadline:
                 raise AssertionError("it did not become true in time")
             time.sleep(0.05)
+
+    def sql(self, statement: str) -> str:
+        """What the bundled PostgreSQL answers, unaligned; it must run, which it does after a kill -9 of okienko too."""
+        return subprocess.run(
+            [binaries() / "psql", "-h", self.home / "postgres", "-U", "okienko", "-d", "okienko", "-qtAX", "-c", statement],
+            check=True, capture_output=True, text=True, timeout=30,
+        ).stdout.strip()  # fmt: skip
+
+    def log(self) -> str:
+        """What the service wrote to stderr so far."""
+        return (self.home / "serve.log").read_text()
 
     def metric(self, name: str) -> float:
         """The value of a metric without labels."""

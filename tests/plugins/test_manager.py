@@ -10,6 +10,7 @@ from types import ModuleType
 
 import pytest
 
+from okienko.metrics import catalogue
 from okienko.plugins import hookimpl, hookspecs, manager
 from okienko.plugins.context import PluginContext
 from okienko.plugins.errors import PluginLoadError
@@ -130,14 +131,23 @@ def test_an_interrupt_ends_the_loading(install: Install, ctx: PluginContext) -> 
         Plugins.load(ctx)
 
 
+def up(plugin: str) -> float | None:
+    """What the metric says of the plugin."""
+    return catalogue.REGISTRY.get_sample_value("okienko_plugin_up", {"plugin": plugin})
+
+
 def test_stop(install: Install, ctx: PluginContext) -> None:
     install(one={"okienko_csd_backends": lambda: [MemoryCsd("paper")]}, two={"okienko_policies": nothing})
     plugins = Plugins.load(ctx)
     plugins.stop("two", "the key is wrong")
     plugins.stop("paper", "the file is gone")
     assert [(s.state, s.problem) for s in plugins.statuses] == [
-        ("failed", "the file is gone"),
-        ("failed", "the key is wrong"),
+        ("stopped", "the file is gone"),
+        ("stopped", "the key is wrong"),
     ]
+    assert up("one") == up("two") == 0
+    plugins.resume("paper")
+    assert [(s.state, s.problem) for s in plugins.statuses] == [("loaded", ""), ("stopped", "the key is wrong")]
+    assert (up("one"), up("two")) == (1, 0)
     with pytest.raises(KeyError):
         plugins.stop("nobody", "")

@@ -2,61 +2,21 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import time
 import unicodedata
-from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from okienko.plugins.context import PluginContext
-from okienko.plugins.ports import AccountFacts, Classification, Evidence, ProcedurePack
-from okienko.plugins.puesc import okienko_procedures
+from desk import BODY_A, BODY_B, JAN, PACK, PHRASE_A, PHRASE_B, SUBJECT, A, B, attached, held, mail, unmet
+from okienko.plugins.ports import AccountFacts, Evidence, ProcedurePack
 from okienko.schemas import (
-    Address,
     Attachment,
     CaseKind,
-    Decision,
     DecisionOutcome,
-    InboundMessage,
     Person,
-    Procedure,
     Verdict,
 )
-
-NOW = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
-(PACK,) = okienko_procedures(PluginContext(Path("/nonexistent"), {}, lambda: NOW))
-SUBJECT = "HASŁO AWARYJNE PUESC PROCEDURA SPECJALNA"
-PHRASE_A = "Proszę o zmianę hasła awaryjnego dla"
-PHRASE_B = "Proszę o zmianę hasła awaryjnego oraz zmianę adresu e-mail dla"
-BODY_A = f"{PHRASE_A} Jana Próbnego, rok urodzenia 1980"
-BODY_B = f"{PHRASE_B} Jana Próbnego, rok urodzenia 1980"
-JAN = "jan@poczta.example"
-A, B, C = Procedure.EMERGENCY_PASSWORD, Procedure.EMERGENCY_PASSWORD_AND_EMAIL, Procedure.SELF_SERVICE
-
-
-def attached(name: str = "wniosek.pdf", kind: str = "application/pdf", size: int = 9) -> Attachment:
-    return Attachment(index=0, filename=name, content_type=kind, size=size, sha256="0" * 64)
-
-
-def mail(subject: str, text: str, sender: str | None = JAN, **more: Any) -> InboundMessage:
-    return InboundMessage(subject=subject, text=text, sender=Address(address=sender) if sender else None, **more)
-
-
-def held(message: InboundMessage, evidence: Evidence | None = None) -> tuple[Classification, Decision]:
-    classification = PACK.classify(message)
-    decision = PACK.decide(message, classification, evidence or Evidence())
-    # What was read on the way is a shortcut only.
-    plain = Classification(classification.kind, classification.procedure, classification.person, classification.login)
-    assert PACK.decide(message, plain, evidence or Evidence()) == decision
-    return classification, decision
-
-
-def unmet(message: InboundMessage) -> tuple[str, ...]:
-    return held(message)[1].rules(Verdict.UNMET)
 
 
 def test_it_is_a_procedure_pack() -> None:
@@ -117,6 +77,17 @@ def test_b_is_met_as_far_as_a_mail_can_meet_it() -> None:
         (SUBJECT, BODY_B.replace("e-mail", "e–mail"), ("B2", "B3")),
         (SUBJECT, BODY_B.replace("e-mail", "email"), ("B2", "B3")),
         (SUBJECT, "Proszę o nowe hasło i zmianę adresu e-mail", ("B2", "B3")),
+        # Misses of the sentence alone.
+        ("Prośba", BODY_A, ("A1",)),
+        ("Prośba", BODY_A.upper(), ("A1", "A2")),
+        ("Prośba", BODY_B.replace("e-mail", "email"), ("B1", "B2", "B3")),
+        ("Prośba", BODY_A.replace(" dla", ""), ("A1", "A2", "A3")),
+        ("Prośba", BODY_B.replace("oraz", "i"), ("B1", "B2", "B3")),
+        # Copied badly.
+        ("HASŁO AWARYJNE PUESC", BODY_A, ("A1",)),
+        ("Odp: PUESC PROCEDURA SPECJALNA", "nie działa", ("A1", "A2", "A3")),
+        ("HASŁOAWARYJNEPUESCPROCEDURASPECJALNA", BODY_A, ("A1",)),
+        ("Re[2]: ODP: PD: HASŁO AWARYJNE PUESC PROCEDURA SPECJALNA", BODY_A, ("A1",)),
     ],
 )
 def test_misses_are_recovery_cases_that_name_what_is_missing(subject: str, text: str, missing: tuple[str, ...]) -> None:
@@ -163,6 +134,7 @@ def test_transport_and_layout_are_no_differences(subject: str, text: str, form: 
         f"On Mon, Nov 23, 2026 at 10:00 Help Desk wrote:\n{BODY_A}",
         f"-----Original Message-----\n{BODY_A}",
         f"-----Wiadomość oryginalna-----\n{BODY_A}",
+        f"Wiadomość napisana przez Help Desk <helpdesk@okienko.invalid> w dniu 23.11.2026, o godz. 10:00:\n\n{BODY_A}",
         f"From: Help Desk\nSent: Monday\nTo: Jan\n\n{BODY_A}",
         f"*Od:* Help Desk\n*Wysłano:* poniedziałek\n*Do:* Jan\n\n{BODY_A}",
     ],
@@ -173,6 +145,55 @@ def test_what_is_quoted_does_not_count(quoted: str) -> None:
     assert decision.outcome is None
     assert unmet(mail(SUBJECT, f"proszę\n{quoted}")) == ("A2", "A3")
     assert unmet(mail(SUBJECT, f"{BODY_A}\n{quoted}")) == ()
+
+
+def test_an_answer_below_the_marked_quotation_counts() -> None:
+    quoted = (
+        "W dniu 23.11.2026 o 10:00, Help Desk SISC <helpdesk@okienko.invalid>\nnapisał(a):\n> Brakuje:\n>\n> - rok\n\n"
+    )
+    assert unmet(mail(SUBJECT, f"{quoted}{BODY_A}")) == ()
+    assert unmet(mail(SUBJECT, f"{quoted}> {BODY_A}")) == ("A2", "A3")
+
+
+def test_the_instruction_copied_with_its_sentence() -> None:
+    copied = f"Treść wiadomości – {PHRASE_A} (podaj swoje imię i nazwisko oraz rok urodzenia)"
+    assert unmet(mail(SUBJECT, copied)) == ("A2", "A3")
+    classification, decision = held(mail(SUBJECT, f"{copied}\n\n{BODY_A}"))
+    assert decision.rules(Verdict.UNMET) == ()
+    assert classification.person == Person(given_name="Jana", family_name="Próbnego", birth_year=1980)
+
+
+def test_the_longer_sentence_is_not_taken_for_the_shorter_one() -> None:
+    for text in (BODY_B, BODY_B.lower(), BODY_B.replace("e-mail", "email"), BODY_B.replace(" ", "\n")):
+        assert PACK.classify(mail(SUBJECT, text)).procedure is B
+    assert PACK.classify(mail(SUBJECT, f"{BODY_A}\n{BODY_B.lower()}")).procedure is A
+    assert PACK.classify(mail(SUBJECT, f"{BODY_A}\n{BODY_B}")).procedure is B
+
+
+LETTERS = "aąbcćdeęłńóśźżxyzAĄBCĆDEĘŁŃÓŚŹŻXYZ0159.,:;!-–—_/()[]\"'?*"
+
+
+@given(st.integers(0, len(SUBJECT)), st.sampled_from(["insert", "replace", "delete", "swap"]), st.sampled_from(LETTERS))
+def test_any_single_change_of_the_subject_is_a_miss_of_it(place: int, what: str, letter: str) -> None:
+    end = place + (what != "insert")
+    new = {"insert": letter, "replace": letter, "delete": "", "swap": SUBJECT[place : place + 1].swapcase()}[what]
+    changed = SUBJECT[:place] + new + SUBJECT[end:]
+    if changed == SUBJECT:
+        return
+    classification, decision = held(mail(changed, BODY_A))
+    assert classification.kind is CaseKind.RECOVERY
+    assert decision.rules(Verdict.UNMET) == ("A1",)
+    # The subject alone is recognised too.
+    assert unmet(mail(changed, "Dzień dobry")) == ("A1", "A2", "A3")
+
+
+@given(st.integers(0, len(PHRASE_A) - 1), st.sampled_from(LETTERS))
+def test_any_single_change_of_the_sentence_is_a_miss_of_it(place: int, letter: str) -> None:
+    changed = PHRASE_A[:place] + letter + PHRASE_A[place + 1 :]
+    if changed == PHRASE_A:
+        return
+    decision = held(mail(SUBJECT, f"{changed} Jana Próbnego, rok urodzenia 1980"))[1]
+    assert "A2" in decision.rules(Verdict.UNMET)
 
 
 def test_a_from_proves_nothing_so_a4_and_b6_are_never_met() -> None:
@@ -226,6 +247,10 @@ def test_b3_any_document_could_be_the_application(name: str) -> None:
         attached("LOGO.JPG", "application/octet-stream"),
         attached("smime.p7s", "application/pkcs7-signature"),
         attached("jan.vcf", "text/vcard"),
+        # What Exchange makes of footers and inline parts.
+        attached("ATT00001.txt", "text/plain"),
+        attached("ATT00002.htm", "text/html"),
+        attached("signature.asc", "application/pgp-signature"),
         attached(size=0),
     ],
 )
@@ -234,145 +259,3 @@ def test_b3_pictures_and_empty_files_are_no_application(other: Attachment) -> No
     assert decision.rules(Verdict.UNMET) == ("B3",)
     assert decision.results[3].evidence == "no application to check"
     assert unmet(mail(SUBJECT, BODY_B, attachments=(other, attached()))) == ()
-
-
-# --- everything else ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("subject", "text", "kind", "procedure"),
-    [
-        ("NOWE", "Nie mogę wysłać zgłoszenia celnego.", CaseKind.TICKET, None),
-        ("Pytanie", "Jak założyć konto?", CaseKind.TICKET, None),
-        ("", "", CaseKind.TICKET, None),
-        ("NOWE", "Nie pamiętam hasła.", CaseKind.TICKET, None),
-        ("NOWE", "Nie pamiętam hasła awaryjnego.", CaseKind.TICKET, None),
-        ("NOWE", "Nie pamiętam haslo awaryjne i nie mogę się zalogować.", CaseKind.TICKET, None),
-        ("NOWE", "Nie bardzo pamiętam swoje hasło awaryjne, nie mogę się zalogować.", CaseKind.TICKET, None),
-        ("NOWE", "Proszę o odblokowanie przesyłki.", CaseKind.TICKET, None),
-        ("NOWE logowanie", "Pamiętam hasło awaryjne, nie mogę się zalogować.", CaseKind.RECOVERY, C),
-        ("hasło", "nie pamiętam hasła podstawowego, ale pamiętam hasło awaryjne", CaseKind.RECOVERY, C),
-        ("NOWE", "Znam swoje hasło awaryjne. Jak zmienić hasło podstawowe?", CaseKind.RECOVERY, C),
-        ("Reklamacja", "Odpowiedź jest błędna.", CaseKind.COMPLAINT, None),
-        ("NOWE", "składam reklamację do ZGL000000012", CaseKind.COMPLAINT, None),
-        ("ZGL000000012", "PROSZĘ O DODATKOWE WYJAŚNIENIA", CaseKind.COMPLAINT, None),
-        ("NOWE", "Prośba o dodatkowe wyjaśnienia", CaseKind.COMPLAINT, None),
-        ("NOWE", "Nie mogę założyć konta, PESEL już istnieje w systemie.", CaseKind.SERVICE_REQUEST, "pesel_conflict"),
-        ("NOWE konto", "Mój numer PESEL jest zajęty.", CaseKind.SERVICE_REQUEST, "pesel_conflict"),
-        ("NOWE rejestracja", "Komunikat: PESEL jest już w systemie.", CaseKind.SERVICE_REQUEST, "pesel_conflict"),
-        ("NOWE", "Moje konto zostało zablokowane.", CaseKind.SERVICE_REQUEST, "unlock"),
-        ("NOWE", "Po trzykrotnym niepoprawnym logowaniu nie wejdę.", CaseKind.SERVICE_REQUEST, "unlock"),
-        ("NOWE odblokowanie konta", "Proszę.", CaseKind.SERVICE_REQUEST, "unlock"),
-        ("NOWE", "Zmiana adresu e-mail, nie pamiętam hasła podstawowego.", CaseKind.SERVICE_REQUEST, "email_change"),
-        (
-            "NOWE zmiana adresu email",
-            "Nie pamiętam hasła podstawowego i awaryjnego.",
-            CaseKind.SERVICE_REQUEST,
-            "email_change_no_passwords",
-        ),
-        (
-            "NOWE",
-            "Zmiana adresu e-mail: nie pamiętam hasła podstawowego, pamiętam hasło awaryjne.",
-            CaseKind.SERVICE_REQUEST,
-            "email_change",
-        ),
-        ("Re: ZGL000000012", "Co dalej?", CaseKind.FOLLOW_UP, None),
-    ],
-)
-def test_kinds(subject: str, text: str, kind: CaseKind, procedure: str | None) -> None:
-    classification, _ = held(mail(subject, text))
-    assert (classification.kind, classification.procedure) == (kind, procedure)
-
-
-@pytest.mark.parametrize(
-    ("subject", "met"),
-    [
-        ("NOWE", True), ("nowe: błąd", True), ("Re: Nowe", True), ("Błąd (NOWE)", True), ("[NOWE] x", True), ("x NOWE", True),
-        ("", False), ("NOWEGO", False), ("ODNOWE", False), ("N O W E", False), ("błąd", False), ("NOWE_1", False),
-    ],
-)  # fmt: skip
-def test_c3(subject: str, met: bool) -> None:
-    decision = held(mail(subject, "Nie działa."))[1]
-    assert [(r.rule, r.verdict) for r in decision.results] == [("C3", Verdict.MET if met else Verdict.UNMET)]
-
-
-def test_s2_s3_and_c() -> None:
-    assert held(mail("NOWE odblokowanie konta", ""))[1].rules(Verdict.MET) == ("C3", "S2")
-    assert held(mail("odblokowanie konta", ""))[1].rules(Verdict.UNMET) == ("C3",)
-    assert [(r.rule, r.verdict) for r in held(mail("Reklamacja", ""))[1].results] == [("S3", Verdict.UNMET)]
-    decision = held(mail("logowanie", "Pamiętam hasło awaryjne"))[1]
-    assert [(r.rule, r.verdict) for r in decision.results] == [("C", Verdict.MET)]
-
-
-@pytest.mark.parametrize(
-    ("subject", "text", "outranks"),
-    [
-        (SUBJECT, "", True),
-        (SUBJECT, BODY_A, True),
-        ("Re: ZGL000000001", BODY_A, True),
-        ("Re: ZGL000000001", BODY_B, True),
-        (f"Re: {SUBJECT}", "Kiedy będzie odpowiedź?", False),
-        ("Re: ZGL000000001", f"Dziękuję\n> {BODY_A}", False),
-        ("logowanie", "Pamiętam hasło awaryjne", False),
-        ("NOWE", "Nie działa.", False),
-    ],
-)
-def test_what_outranks_threading(subject: str, text: str, outranks: bool) -> None:
-    assert PACK.outranks_threading(PACK.classify(mail(subject, text))) is outranks
-
-
-def test_a_classification_from_elsewhere_outranks_by_its_procedure() -> None:
-    assert PACK.outranks_threading(Classification(CaseKind.RECOVERY, A))
-    assert not PACK.outranks_threading(Classification(CaseKind.TICKET))
-
-
-def test_only_self_service_needs_no_registration() -> None:
-    for kind in CaseKind:
-        assert PACK.needs_registration(Classification(kind))
-    assert not PACK.needs_registration(Classification(CaseKind.RECOVERY, C))
-
-
-@pytest.mark.parametrize(
-    ("text", "numbers"),
-    [
-        ("ZGL000000123", ["ZGL000000123"]),
-        ("Re: zgl 1234!", ["ZGL000001234"]),
-        ("ZGL-1234, ZGL:1234, Zgl nr 1234, ZGL nr. 1234, ZGL numer: 1234", ["ZGL000001234"]),
-        ("ZGL\u00a01234 i ZGL5678", ["ZGL000001234", "ZGL000005678"]),
-        ("ZGL0000000001234", ["ZGL0000000001234"]),
-        ("ZGL123", []),
-        ("XZGL1234", []),
-        ("numer 1234", []),
-        ("ZGL", []),
-    ],
-)
-def test_numbers_in(text: str, numbers: list[str]) -> None:
-    assert list(PACK.numbers_in(text)) == numbers
-
-
-@settings(deadline=None)
-@given(
-    st.one_of(st.text(max_size=80), st.sampled_from([SUBJECT, f"Re: {SUBJECT}"])),
-    st.lists(st.one_of(st.text(max_size=40), st.sampled_from([PHRASE_A, PHRASE_B, "\n", "> ", "Jan Próbny", "1980"]))),
-)
-def test_it_always_answers(subject: str, parts: list[str]) -> None:
-    held(mail(subject, " ".join(parts)))
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "a" * 1_000_000,
-        "> " * 500_000,
-        "\n" * 1_000_000,
-        "W dniu " * 150_000,
-        "x@" * 500_000,
-        "nie pamietam mail " * 60_000,
-    ],
-)
-def test_a_huge_body_costs_little(text: str) -> None:
-    started = time.perf_counter()
-    held(mail(SUBJECT, text))
-    held(mail("NOWE", text))
-    held(mail("NOWE", f"{PHRASE_A.lower()} {text}"))
-    assert time.perf_counter() - started < 5

@@ -18,6 +18,7 @@ from okienko.plugins.puesc import SHIPPED, okienko_procedures
 from okienko.schemas import (
     Address,
     Case,
+    CaseKind,
     CaseState,
     ChannelName,
     CsdRef,
@@ -67,8 +68,32 @@ def test_registered() -> None:
 
 def test_registered_tells_of_the_24_hours_for_recovery_only() -> None:
     text = rendered(NotificationKind.REGISTERED, case_of(SUBJECT, f"{PHRASE_A} Jan Próbny 1980"))[0].text
-    assert "W ciągu 24 godzin" in text
-    assert "24" not in rendered(NotificationKind.REGISTERED, case_of("NOWE", "x"))[0].text
+    assert "Do 24 godzin" in text
+    assert text.splitlines().count("PUESC: Zmiana adresu email") == 2
+    other = rendered(NotificationKind.REGISTERED, case_of("NOWE", "x"))[0].text
+    assert "24 godzin" not in other
+    assert "do 10 dni roboczych" in other
+
+
+@pytest.mark.parametrize("kind", list(NotificationKind))
+def test_every_mail_gives_the_phone_both_ways_and_its_hours(kind: NotificationKind) -> None:
+    _, polish, english = rendered(kind, case_of(f"Re: {SUBJECT}", "x"))
+    assert "Telefon: 33 483 20 55 (z zagranicy: +48 33 483 20 55), całą dobę, 7 dni w tygodniu" in polish.splitlines()
+    assert "Phone: 33 483 20 55 (from abroad: +48 33 483 20 55), 24 hours a day, 7 days a week" in english.splitlines()
+    for part in (polish, english):
+        assert part.strip().endswith(("w tygodniu", "a week"))
+
+
+def test_a_single_day_is_a_day(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text(
+        (SHIPPED / "pack.toml").read_text(encoding="utf-8").replace("complaint_days = 3", "complaint_days = 1"),
+        encoding="utf-8",
+    )
+    (own,) = okienko_procedures(PluginContext(tmp_path, {"OKIENKO_PUESC_PACK_PATH": str(tmp_path / "own.toml")}))
+    closed = own.render(NotificationKind.CLOSED, NotificationContext(case_of("NOWE", "x"))).text
+    assert "w ciągu 1 dnia" in closed
+    assert "within 1 day of" in closed
+    assert "1 dzień" in own.render(NotificationKind.UNMET, NotificationContext(case_of("Reklamacja", "x"))).text
 
 
 def test_closed_has_the_solution() -> None:
@@ -115,9 +140,9 @@ def test_unmet_lists_each_requirement_in_both_languages(subject: str, body: str,
     assert [line for line in english.splitlines() if line.startswith("- [")] == [
         f"- [{r.rule}] {r.text_en}" for r in missing
     ]
-    asked = {r.rule for r in missing} & {"A1", "B1"}
+    # Whoever has to write again needs the subject, whichever requirement was missed.
     for part in (polish, english):
-        assert (SUBJECT in part.splitlines()) == bool(asked)
+        assert (SUBJECT in part.splitlines()) == (case.kind is CaseKind.RECOVERY)
         assert (number is not None) == (NUMBER in part)
     assert (number is not None) == (NUMBER in text.subject)
 
@@ -155,12 +180,20 @@ def test_our_own_mail_sent_back_unquoted_names_nobody(kind: NotificationKind) ->
 
 
 @pytest.mark.parametrize(
-    "template", ["S\n{{ nobody }}\n", "S\n{{ desk.nothing }}\n", "S\n{{ ''.__class__.__mro__ }}\n"]
+    "template",
+    [
+        "S\n{% if procedure == 'unlock' %}{{ nobody }}{% endif %}\n",
+        "S\n{% if 'B3' in missing and not number %}{{ nobody }}{% endif %}\n",
+        "S\n{{ number + 1 }}\n",
+        "S\n{{ nobody }}\n",
+        "S\n{{ desk.nothing }}\n",
+        "S\n{{ ''.__class__.__mro__ }}\n",
+    ],
 )
 def test_a_template_that_uses_what_there_is_not(tmp_path: Path, template: str) -> None:
     pack = read_pack(SHIPPED / "pack.toml")
     for name in pack.templates.values():
         (tmp_path / name).write_text(template, encoding="utf-8")
-    with pytest.raises(MisconfiguredError, match=r"closed\.txt\.j2") as raised:
-        Templates(tmp_path, pack).render(NotificationKind.CLOSED, NotificationContext(case_of("NOWE", "x")))
+    with pytest.raises(MisconfiguredError, match=r"template .*\.txt\.j2") as raised:
+        Templates(tmp_path, pack)
     assert not isinstance(raised.value, jinja2.TemplateError)

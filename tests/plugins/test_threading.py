@@ -43,8 +43,20 @@ def test_which_case(facts: MessageFacts, verdict: Merge | None) -> None:
 
 @pytest.mark.parametrize("sender", [None, Address(address="ewa@poczta.example")])
 def test_a_stranger_is_marked(sender: Address | None) -> None:
-    verdict = Threading().judge(InboundMessage(sender=sender), MessageFacts(by_number=(ONE,)))
-    assert verdict == Merge(ONE.case_id, "number", sender_differs=True)
+    verdict = Threading().judge(InboundMessage(sender=sender), MessageFacts(by_reference=(ONE,)))
+    assert verdict == Merge(ONE.case_id, "reference", sender_differs=True)
+
+
+@pytest.mark.parametrize("sender", [None, Address(address="ewa@poczta.example")])
+def test_a_strangers_number_opens_no_door(sender: Address | None) -> None:
+    """Numbers run in sequence: whoever guesses one must not write into the case or have it reopened."""
+    message = InboundMessage(sender=sender, subject="ZGL000000001")
+    assert Threading().judge(message, MessageFacts(by_number=(ONE,))) is None
+    nobody = CaseLink(UUID(int=3), "ZGL000000003", CaseState.REGISTERED, None)
+    assert Threading().judge(message, MessageFacts(by_number=(nobody,))) is None
+    assert Threading().judge(message, MessageFacts(by_number=(ONE,), by_reference=(TWO,))) == Merge(
+        TWO.case_id, "reference", sender_differs=True
+    )
 
 
 def test_it_comes_in_by_the_hook(tmp_path: Path) -> None:

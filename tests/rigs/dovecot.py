@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from rigs import peers
+
 USER, PASSWORD = "okienko", "secret"
 INSTALL = "apt-get install -y --no-install-recommends dovecot-imapd dovecot-lmtpd"
 _CONF = """
@@ -96,13 +98,8 @@ class Dovecot:
 
 
 def binary() -> str:
-    """The program, or a visible skip; with OKIENKO_TEST_REQUIRE_PEERS=1 its absence is a failure."""
-    found = shutil.which("dovecot", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
-    if found is None:
-        if os.environ.get("OKIENKO_TEST_REQUIRE_PEERS") == "1":
-            pytest.fail(f"Dovecot is required (OKIENKO_TEST_REQUIRE_PEERS=1) and not installed: {INSTALL}")
-        pytest.skip(f"Dovecot is not installed: {INSTALL}")
-    return found
+    """The program; see peers.program."""
+    return peers.program("dovecot", INSTALL)
 
 
 @contextmanager

@@ -47,7 +47,10 @@ class Batcher(Generic[T, R]):
             await asyncio.sleep(0)
             while self._waiting:
                 batch, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
-                await self._run_batch(batch)
+                # Who has gone away meanwhile was never promised anything.
+                wanted = [(item, future) for item, future in batch if not future.done()]
+                if wanted:
+                    await self._run_batch(wanted)
         finally:
             self._idle += 1
             self._kick()
@@ -55,6 +58,8 @@ class Batcher(Generic[T, R]):
     async def _run_batch(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
         try:
             results = await self._work([item for item, _ in batch])
+            if len(results) != len(batch):
+                raise RuntimeError(f"{len(batch)} items were handed over, {len(results)} results came back")  # noqa: TRY301  the callers must hear of it
         except BaseException as error:
             for _, future in batch:
                 if not future.done():

@@ -47,7 +47,8 @@ def to_case(row: Any) -> Case:
     )
 
 
-_LOCKS = {True: " FOR UPDATE", False: ""}
+# NO KEY: a worker that adds a mail to the case need not wait for us.
+_LOCKS = {True: " FOR NO KEY UPDATE", False: ""}
 
 
 async def fetch(raw: Any, ids: Sequence[UUID], *, lock: bool = False) -> dict[UUID, Any]:

@@ -23,10 +23,13 @@ UNREACHABLE = (
     InterfaceError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    # asyncpg's state machine when the server dies in the middle of an answer.
+    asyncpg.InternalClientError,
     TimeoutError,
 )
 """What a database that is down, full or restarting raises."""
 
+_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _TRANSIENT_SQLSTATES = ("08", "40", "53", "55P03", "57")
 """Connection, serialisation and deadlock, out of resources (disk full is 53100), lock not available, shutdown."""
 
@@ -56,7 +59,7 @@ def make_engine(url: str, *, pool_size: int = 8) -> AsyncEngine:
     return create_async_engine(
         parsed.set(drivername="postgresql+asyncpg"),
         pool_size=pool_size,
-        max_overflow=8,
+        max_overflow=16,
         pool_pre_ping=False,
         connect_args={"timeout": 10, "server_settings": {"application_name": "okienko"}},
     )
@@ -83,38 +86,45 @@ async def raw_connection(connection: AsyncConnection) -> Any:
 
 
 async def enqueue(connection: AsyncConnection, entrypoint: str, ids: list[str]) -> None:
-    """Enqueue one job for each id, in the connection's open transaction."""
+    """Enqueue one job for each id, in the open `transaction` of the connection."""
     if not ids:
         return
-    raw = await raw_connection(connection)
-    if not raw.is_in_transaction():
-        # SQLAlchemy begins lazily; a job enqueued before that would commit alone.
-        await connection.execute(sa.text("SELECT 1"))
-    queries = Queries(TransactionDriver(raw))  # type: ignore[arg-type]  # only fetch and execute are used here
+    queries = Queries(TransactionDriver(await raw_connection(connection)))  # type: ignore[arg-type]  # only fetch and execute are used here
     await queries.enqueue([entrypoint] * len(ids), [i.encode() for i in ids], [0] * len(ids))
 
 
 @asynccontextmanager
-async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """A transaction; what says that the database is away becomes TransientError.
+async def transaction(engine: AsyncEngine, *, snapshot: bool = False) -> AsyncIterator[AsyncConnection]:
+    """A transaction that is open from the first line of the block; what says that the database is away is TransientError.
 
-    Audit entries recorded in it are appended last, right before it commits.
+    SQLAlchemy itself begins with the first statement that goes through it, and what went to asyncpg before that would
+    commit alone. With `snapshot`, all reads see one moment and nothing can be written. Audit entries recorded in the block
+    are appended last, right before the commit.
     """
     try:
-        async with engine.begin() as connection:
-            raw = await raw_connection(connection)
-            audit.begin(raw)
-            try:
-                yield connection
-                await audit.flush(raw)
-            finally:
-                audit.discard(raw)
-    except (DBAPIError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+        async with engine.connect() as connection:
+            await _living(connection)
+            async with connection.begin():
+                await connection.exec_driver_sql(_SNAPSHOT if snapshot else "SELECT 1")
+                raw = await raw_connection(connection)
+                audit.begin(raw)
+                try:
+                    yield connection
+                    await audit.flush(raw)
+                finally:
+                    audit.discard(raw)
+    except (DBAPIError, asyncpg.PostgresError, *UNREACHABLE) as error:
         if is_transient(error):
             raise TransientError(
                 f"the database does not answer ({type(error).__name__}): it will be tried again"
             ) from error
         raise
+
+
+async def _living(connection: AsyncConnection) -> None:
+    """Connect anew as long as the pool lends out connections that the server has closed meanwhile."""
+    while (await raw_connection(connection)).is_closed():
+        await connection.invalidate()
 
 
 async def upgrade(engine: AsyncEngine) -> list[str]:

@@ -51,7 +51,6 @@ async def request_close(engine: AsyncEngine, key: str, solution: str, who: str, 
     """Ask for a case to be closed: the CSD is told and mail 2 goes out by jobs. Raises PermanentError when it cannot be."""
     async with transaction(engine) as connection:
         raw = await raw_connection(connection)
-        await connection.exec_driver_sql("SELECT 1")
         case_id = await _find(raw, key)
         row = (await cases.fetch(raw, [case_id], lock=True))[case_id]
         if row["state"] == CaseState.DECIDED:
@@ -98,7 +97,6 @@ async def end_action(
     """
     async with transaction(engine) as connection:
         raw = await raw_connection(connection)
-        await connection.exec_driver_sql("SELECT 1")
         row = await raw.fetchrow(
             "SELECT case_id, state, must_check FROM reset_action WHERE id = $1 FOR UPDATE", action_id
         )

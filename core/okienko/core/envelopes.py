@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,32 @@ from okienko.core.database import raw_connection, transaction
 from okienko.plugins.raw import RawContent
 from okienko.schemas import ChannelName, Envelope
 
+_PREFIX = "envelope-"
+_STALE = 86_400
 _SELECT = """
 SELECT seq, id, channel, connector, source, mailbox, external_id, mail_from, rcpt_to, received_at, size, raw, outcome
 FROM envelope WHERE id = ANY($1::uuid[]) AND (outcome = 'received' OR $2) ORDER BY seq
 """
+
+_SIZES = """
+SELECT id, size FROM envelope
+WHERE id = ANY($1::uuid[]) AND outcome = 'received' ORDER BY seq
+"""
+
+
+async def portions(engine: AsyncEngine, ids: Sequence[UUID], *, octets: int) -> list[list[UUID]]:
+    """The envelopes among `ids` that wait to be processed, oldest first, in groups of at most so many octets (or of one)."""
+    async with transaction(engine) as connection:
+        rows = await (await raw_connection(connection)).fetch(_SIZES, list(ids))
+    groups: list[list[UUID]] = []
+    room = 0
+    for row in rows:
+        if row["size"] > room or not groups:
+            groups.append([])
+            room = octets
+        groups[-1].append(row["id"])
+        room -= row["size"]
+    return groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +74,7 @@ async def load(
 
 async def _spool(raw: Any, envelope_id: UUID, folder: Path, stack: AsyncExitStack) -> RawContent:
     folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240  a local folder, seldom made
-    file = stack.enter_context(tempfile.NamedTemporaryFile(dir=folder, prefix="envelope-"))
+    file = stack.enter_context(tempfile.NamedTemporaryFile(dir=folder, prefix=_PREFIX))
     async with raw.transaction():
         async for row in raw.cursor(
             "SELECT data FROM envelope_chunk WHERE envelope_id = $1 ORDER BY n", envelope_id, prefetch=1
@@ -59,6 +82,14 @@ async def _spool(raw: Any, envelope_id: UUID, folder: Path, stack: AsyncExitStac
             file.write(row["data"])
     file.flush()
     return RawContent(path=Path(file.name))
+
+
+def sweep(folder: Path) -> None:
+    """Remove files that a killed process left behind: older than a day, because another process may be using the rest."""
+    for path in folder.glob(f"{_PREFIX}*"):
+        with suppress(OSError):  # another process may have been faster
+            if time.time() - path.stat().st_mtime > _STALE:
+                path.unlink()
 
 
 def to_envelope(row: Any) -> Envelope:

@@ -34,10 +34,22 @@ _OURS = """
 SELECT n.message_id, c.id, c.csd_number, c.state, c.requester_address FROM notification n
 JOIN cases c ON c.id = n.case_id WHERE n.message_id = ANY($1::text[])
 """
+# A case that waits for its number has its answer still to come.
 _ANSWERS = """
-SELECT to_address, count(*) AS answers FROM notification
-WHERE to_address = ANY($1::text[]) AND created_at > $2 GROUP BY to_address
+SELECT address, sum(n)::int AS answers FROM (
+    SELECT to_address AS address, count(*) AS n FROM notification
+    WHERE to_address = ANY($1::text[]) AND created_at > $2 GROUP BY to_address
+    UNION ALL
+    SELECT requester_address, count(*) FROM cases
+    WHERE requester_address = ANY($1::text[]) AND state = 'decided' AND silenced IS NULL AND opened_at > $2
+    GROUP BY requester_address
+) AS counted GROUP BY address
 """
+# Exclusive for all when there are many: PostgreSQL's lock table is of a fixed size.
+_LOCK_ALL = "SELECT pg_advisory_xact_lock(hashtext('okienko thread_ref'))"
+_LOCK_SHARED = "SELECT pg_advisory_xact_lock_shared(hashtext('okienko thread_ref'))"
+_LOCK_REFS = "SELECT pg_advisory_xact_lock(k) FROM unnest($1::bigint[]) AS k"
+_MANY = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +156,7 @@ async def gather(raw: Any, batch: Sequence[Keyed], now: datetime) -> FactBook:
 
     refs = list({(k.mailbox, ref) for k in batch for ref in k.refs})
     if refs:
+        await _lock(raw, refs)
         for row in await raw.fetch(_REFS, [r[0] for r in refs], [r[1] for r in refs]):
             book.refs[row["mailbox"], row["ref"]].append(_link(row))
     if numbers := list({n for k in batch for n in k.numbers}):
@@ -154,8 +167,19 @@ async def gather(raw: Any, batch: Sequence[Keyed], now: datetime) -> FactBook:
         book.ours = {row["message_id"]: _link(row) for row in await raw.fetch(_OURS, list(ids))}
     if people := list({k.correspondent for k in batch if k.correspondent}):
         rows = await raw.fetch(_ANSWERS, people, now - timedelta(hours=24))
-        book.answers = {row["to_address"]: row["answers"] for row in rows}
+        book.answers = {row["address"]: row["answers"] for row in rows}
     return book
+
+
+async def _lock(raw: Any, refs: Sequence[tuple[str, str]]) -> None:
+    """Until the commit, no other worker looks up or writes these references: a mail and its answer, in the hands of two
+    workers at once, would each find nothing and open a case of its own."""
+    if len(refs) > _MANY:
+        await raw.execute(_LOCK_ALL)
+        return
+    await raw.execute(_LOCK_SHARED)
+    keys = {int.from_bytes(_hash(*ref)[:8], "big", signed=True) for ref in refs}
+    await raw.execute(_LOCK_REFS, sorted(keys))
 
 
 def _link(row: Any) -> CaseLink:

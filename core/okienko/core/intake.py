@@ -58,7 +58,6 @@ class DurableIntake:
         ids = [uuid4() for _ in items]
         async with transaction(self._engine) as connection:
             raw = await raw_connection(connection)
-            await connection.exec_driver_sql("SELECT 1")
             named = [n for n, item in enumerate(items) if item.external_id is not None]
             new = set(range(len(items)))
             if named:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from uuid import UUID, uuid4
 
+from okienko.core.calls import Calls
 from okienko.core.facts import FactBook, Keyed
 from okienko.plugins.ports import (
     CaseLink,
@@ -35,7 +37,8 @@ class Judged:
     decision: Decision | None = None
     silenced: str | None = None
     merge: Merge | None = None
-    link: CaseLink | None = None
+    mentions: tuple[CaseLink, ...] = ()
+    """Cases whose number the message names, though it does not belong there by itself: a person may want to join them."""
 
 
 def judge(
@@ -45,34 +48,36 @@ def judge(
     book: FactBook,
     policies: Sequence[MessagePolicy],
     pack: ProcedurePack,
+    calls: Calls,
 ) -> Judged:
     """Duplicate, suppressed, merged or a new case; the book learns of a new case so that the batch's next member sees it."""
     if (original := book.original_of(keyed)) is not None:
         return Judged(keyed, Outcome.DUPLICATE, f"same as {original}", book.case_of_envelope.get(original))
     facts = book.facts(keyed)
-    verdict, silenced = _ask(policies, keyed.message, facts)
+    verdict, silenced = _ask(policies, keyed.message, facts, calls)
     if isinstance(verdict, Suppress):
         return Judged(keyed, Outcome.SUPPRESSED, verdict.reason, verdict.case_id)
     if isinstance(verdict, Merge) and not pack.outranks_threading(classification):
-        link = next(link for link in (*facts.by_number, *facts.by_reference) if link.case_id == verdict.case_id)
         book.case_of_envelope[keyed.envelope_id] = verdict.case_id
-        return Judged(keyed, Outcome.MERGED, verdict.reason, verdict.case_id, merge=verdict, link=link)
-    decision = pack.decide(keyed.message, classification, evidence)
+        return Judged(keyed, Outcome.MERGED, verdict.reason, verdict.case_id, merge=verdict)
+    decision = calls.ask(pack, lambda: pack.decide(keyed.message, classification, evidence))
     case_id = uuid4()
     if silenced is None and keyed.correspondent is None:
         silenced = "no_sender"
     book.case_of_envelope[keyed.envelope_id] = case_id
     link = CaseLink(case_id, None, CaseState.DECIDED, keyed.correspondent)
     book.opened(keyed, link, answered=silenced is None)
-    return Judged(keyed, Outcome.CASED, "new case", case_id, classification, decision, silenced)
+    return Judged(
+        keyed, Outcome.CASED, "new case", case_id, classification, decision, silenced, mentions=facts.by_number
+    )
 
 
 def _ask(
-    policies: Sequence[MessagePolicy], message: InboundMessage, facts: MessageFacts
+    policies: Sequence[MessagePolicy], message: InboundMessage, facts: MessageFacts, calls: Calls
 ) -> tuple[Verdicts | None, str | None]:
     silenced: str | None = None
     for policy in policies:
-        verdict = policy.judge(message, facts)
+        verdict = calls.ask(policy, partial(policy.judge, message, facts))
         if isinstance(verdict, Silence):
             silenced = silenced or verdict.reason
         elif verdict is not None:

@@ -34,9 +34,8 @@ FROM audit_head h
 
 async def read_ledger(engine: AsyncEngine) -> Ledger:
     """One reading. Raises TransientError when the database is away."""
-    async with transaction(engine) as connection:
+    async with transaction(engine, snapshot=True) as connection:
         raw = await raw_connection(connection)
-        await connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         counts = await raw.fetchrow(_COUNTS)
         queue = await raw.fetch(_QUEUE)
         audit = await raw.fetchrow(_AUDIT)

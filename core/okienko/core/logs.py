@@ -10,18 +10,36 @@ from typing import Any
 
 import structlog
 
-_ELEVEN_DIGITS = re.compile(r"(?<!\d)\d{11}(?!\d)")
+_ELEVEN_DIGITS = re.compile(r"(?<!\d)\d{11}(?!\d)", re.ASCII)
 _SECRET_KEYS = frozenset({"password", "token", "secret", "authorization", "body", "text", "pesel"})
 
 
 def scrub(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Second line of defence: whatever looks like a PESEL or sits under a secret's name does not get out."""
+    """Second line of defence: whatever looks like a PESEL or sits under a secret's name, however deep, does not get out."""
     for key, value in event.items():
-        if key in _SECRET_KEYS:
-            event[key] = "[withheld]"
-        elif isinstance(value, str):
-            event[key] = _ELEVEN_DIGITS.sub("[11 digits]", value)
+        event[key] = _clean(key, value)
     return event
+
+
+def _clean(key: object, value: Any) -> Any:
+    if isinstance(key, str) and key.lower() in _SECRET_KEYS:
+        return "[withheld]"
+    match value:
+        case None | bool() | float():
+            return value
+        case int() if len(str(value)) == 11:
+            return "[11 digits]"
+        case int():
+            return value
+        case str():
+            return _ELEVEN_DIGITS.sub("[11 digits]", value)
+        case dict():
+            return {_clean(None, k): _clean(k, v) for k, v in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_clean(None, item) for item in value]
+        case _:
+            # What the renderer would make of it anyway.
+            return _ELEVEN_DIGITS.sub("[11 digits]", str(value))
 
 
 def _frames_only(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -43,11 +43,10 @@ def reason_of(error: BaseException) -> ParkReason:
 
 def problem_of(error: BaseException) -> str:
     """What a person is shown. A foreign exception's own text may quote the message, so only its class is told."""
-    return (
-        str(error)
-        if isinstance(error, OkienkoError)
-        else f"unexpected {type(error).__name__}; see the log of that time"
-    )
+    if not isinstance(error, OkienkoError):
+        return f"unexpected {type(error).__name__}; see the log of that time"
+    # PostgreSQL holds neither NUL nor half a surrogate, and a plugin's text may have both.
+    return str(error).replace("\x00", "").encode("utf-8", "replace").decode()[:2000]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +93,6 @@ async def replay(engine: AsyncEngine, ids: Sequence[int], now: datetime, who: st
     """Put the work back in the queue; returns the ids that were parked. Each is replayed once, however often this runs."""
     async with transaction(engine) as connection:
         raw = await raw_connection(connection)
-        await connection.exec_driver_sql("SELECT 1")
         rows = await _end(raw, ids, "replayed", now, who)
         envelopes = [row["ref"] for row in rows if row["job"] == Job.PROCESS]
         await raw.execute(
@@ -114,7 +112,6 @@ async def drop(engine: AsyncEngine, ids: Sequence[int], now: datetime, who: str)
     """Take the work off the list for good. The bytes stay with the envelope, and the balance counts it as suppressed."""
     async with transaction(engine) as connection:
         raw = await raw_connection(connection)
-        await connection.exec_driver_sql("SELECT 1")
         rows = await _end(raw, ids, "dropped", now, who)
         envelopes = [row["ref"] for row in rows if row["job"] == Job.PROCESS]
         await raw.execute(

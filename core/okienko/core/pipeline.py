@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -16,6 +18,7 @@ from okienko.core import envelopes
 from okienko.core.audit import log as audit
 from okienko.core.audit.personal import decision_personal, look_up_entries
 from okienko.core.audit.vault import Vault
+from okienko.core.calls import Calls
 from okienko.core.database import enqueue, raw_connection, transaction
 from okienko.core.events import NewEvent, append
 from okienko.core.facts import Keyed, gather
@@ -24,10 +27,9 @@ from okienko.core.jobs import Job
 from okienko.core.judging import Judged, judge, opened_row
 from okienko.core.parking import park
 from okienko.metrics import catalogue as metrics
-from okienko.plugins.errors import MisconfiguredError, OkienkoError, TransientError
-from okienko.plugins.limits import guarded
+from okienko.plugins.errors import MisconfiguredError, TransientError
 from okienko.plugins.ports import Channel, Classification, Evidence, IdentityBackend, MessagePolicy, ProcedurePack
-from okienko.schemas import EventType, Outcome
+from okienko.schemas import CaseState, Envelope, EventType, Outcome
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +45,26 @@ FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[]) AS d(id, outcome, re
 _THREAD = """
 INSERT INTO thread_ref (mailbox, ref, case_id) SELECT * FROM unnest($1::text[], $2::text[], $3::uuid[]) ON CONFLICT DO NOTHING
 """
-_CLOSED = "SELECT id, csd_number FROM cases WHERE id = ANY($1::uuid[]) AND state = 'closed'"
+# Locked, so that a case that is being registered or closed at this moment is seen as it will be.
+_MERGED_INTO = "SELECT id, state FROM cases WHERE id = ANY($1::uuid[]) ORDER BY seq FOR NO KEY UPDATE"
+_GROUP_OCTETS = 16 << 20
+"""Most octets of messages held, on disk or in memory, and parsed at a time."""
+_LARGE_SECONDS = 300.0
+"""Least time limit for reading a message that is too large for its envelope's row."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    keyed: Keyed
+    classification: Classification
+    envelope: Envelope
+
+
+def _failures(
+    readings: Sequence[_Reading | tuple[UUID, Exception]],
+) -> dict[UUID, tuple[_Reading, Evidence] | Exception]:
+    """The failures, by envelope."""
+    return {reading[0]: reading[1] for reading in readings if isinstance(reading, tuple)}
 
 
 class Pipeline:
@@ -60,7 +81,7 @@ class Pipeline:
         identity: IdentityBackend,
         vault: Vault,
         spool: Path,
-        timeout: float,
+        calls: Calls,
     ) -> None:
         self._engine = engine
         self._now = now
@@ -70,116 +91,140 @@ class Pipeline:
         self._identity = identity
         self._vault = vault
         self._spool = spool
-        self._timeout = timeout
+        self._calls = calls
 
     async def process(self, ids: Sequence[UUID]) -> list[None | Exception]:
-        """Process the batch in one commit; if that fails for a reason in the data, each alone, and park what still fails.
+        """Process the batch in few commits; where one fails for a reason in the data, each alone, and park what still fails.
 
         Returns, in order, None or the TransientError that says to try the same id again.
         """
+        retry: dict[UUID, Exception] = {}
         try:
-            await self._process(ids)
-            return [None] * len(ids)
+            groups = await envelopes.portions(self._engine, ids, octets=_GROUP_OCTETS)
         except TransientError as error:
             return [error] * len(ids)
+        for group in groups:
+            retry |= await self._group(group)
+        return [retry.get(i) for i in ids]
+
+    async def _group(self, ids: Sequence[UUID]) -> dict[UUID, Exception]:
+        """Process the group; what is to be tried again, by id."""
+        try:
+            return await self._process(ids)
+        except TransientError as error:
+            return dict.fromkeys(ids, error)
         except Exception as error:  # whatever it is: the batch is tried one by one, and the culprit parked
             if len(ids) > 1:
-                return [(await self.process([one]))[0] for one in ids]
-            log.exception("envelope parked", action="park", envelope_id=str(ids[0]), error=type(error).__name__)
+                results = [await self._group([one]) for one in ids]
+                return {key: again for result in results for key, again in result.items()}
             try:
                 await self._park(ids[0], error)
             except TransientError as again:
-                return [again]
-            return [None]
+                return {ids[0]: again}
+            return {}
 
-    async def _process(self, ids: Sequence[UUID]) -> None:
+    async def _process(self, ids: Sequence[UUID]) -> dict[UUID, Exception]:
         async with envelopes.load(self._engine, ids, spool=self._spool) as loaded:
-            read: list[tuple[Keyed, Classification, envelopes.Loaded]] = []
-            failed: list[tuple[UUID, Exception]] = []
-            for item in loaded:
-                try:
-                    keyed = await self._read(item)
-                    read.append((keyed, self._pack.classify(keyed.message), item))
-                except Exception as error:  # a parser's or pack's failure concerns this message only
-                    if isinstance(error, TransientError):
-                        raise
-                    failed.append((item.envelope.id, error))
-        evidence = await self._look_up([(keyed.envelope_id, classification) for keyed, classification, _ in read])
-        for envelope_id, problem in failed:
-            if not isinstance(problem, OkienkoError):
-                log.error("parse failed", action="park", envelope_id=str(envelope_id), error=type(problem).__name__)
-            await self._park(envelope_id, problem)
-        if read:
-            await self._commit(read, evidence)
+            readings = await self._read(loaded)
+        known = await self._look_up([reading for reading in readings if isinstance(reading, _Reading)])
+        ready: list[tuple[_Reading, Evidence]] = []
+        retry: dict[UUID, Exception] = {}
+        for envelope_id, result in (_failures(readings) | known).items():
+            match result:
+                case TransientError():
+                    retry[envelope_id] = result
+                case Exception():
+                    await self._park(envelope_id, result)
+                case _:
+                    ready.append(result)
+        if ready:
+            await self._commit(ready)
+        return retry
 
-    async def _read(self, item: envelopes.Loaded) -> Keyed:
-        channel = self._channels.get(item.envelope.connector)
-        if channel is None:
-            raise MisconfiguredError(
-                f"the plugin {item.envelope.connector!r} that took this in is not loaded: load it, then replay"
-            )
-        if item.raw.size > INLINE_LIMIT:
-            message = await guarded(
-                asyncio.to_thread(channel.parse, item.envelope, item.raw),
-                plugin=channel.name, operation="parse", seconds=max(self._timeout, 300.0),
-            )  # fmt: skip
-        else:
-            message = channel.parse(item.envelope, item.raw)
-        return Keyed(item.seq, item.envelope.id, item.envelope.mailbox, message, self._pack.numbers_in(message.subject))
+    async def _read(self, loaded: Sequence[envelopes.Loaded]) -> list[_Reading | tuple[UUID, Exception]]:
+        """Parse and classify, off the event loop: the small ones together, each large one alone."""
+        small = [item for item in loaded if item.raw.size <= INLINE_LIMIT]
+        readings: list[_Reading | tuple[UUID, Exception]] = []
+        if small:
+            one = self._channels.get(small[0].envelope.connector, self._pack) if len(small) == 1 else self._pack
+            readings += await self._calls.apart(one, "parse", lambda: [self._read_one(item) for item in small])
+        for item in loaded:
+            if item.raw.size > INLINE_LIMIT:
+                alone = partial(self._read_one, item)
+                limit = max(self._calls.seconds, _LARGE_SECONDS)
+                readings.append(await self._calls.apart(self._pack, "parse", alone, seconds=limit))
+        return readings
 
-    async def _look_up(self, asked: Sequence[tuple[UUID, Classification]]) -> list[Evidence]:
-        if not self._identity.can_look_up:
-            return [Evidence()] * len(asked)
-        envelope_ids = [envelope_id for envelope_id, classification in asked if classification.login is not None]
-        if envelope_ids:
+    def _read_one(self, item: envelopes.Loaded) -> _Reading | tuple[UUID, Exception]:
+        try:
+            channel = self._channels.get(item.envelope.connector)
+            if channel is None:
+                raise MisconfiguredError(  # noqa: TRY301  it concerns this message only, like the parser's failures
+                    f"the plugin {item.envelope.connector!r} that took this in is not loaded: load it, then replay"
+                )
+            message = self._calls.ask(channel, lambda: channel.parse(item.envelope, item.raw))
+            pack, calls = self._pack, self._calls
+            numbers = calls.ask(pack, lambda: pack.numbers_in(message.subject))
+            keyed = Keyed(item.seq, item.envelope.id, item.envelope.mailbox, message, numbers)
+            return _Reading(keyed, calls.ask(pack, lambda: pack.classify(message)), item.envelope)
+        except Exception as error:  # a parser's or pack's failure concerns this message only
+            return item.envelope.id, error
+
+    async def _look_up(self, readings: Sequence[_Reading]) -> dict[UUID, tuple[_Reading, Evidence] | Exception]:
+        asked = [r.keyed.envelope_id for r in readings if r.classification.login is not None]
+        if asked and self._identity.can_look_up:
             # Audited before it is done: a look-up whose decision then fails has been made all the same.
             async with transaction(self._engine) as connection:
-                await connection.exec_driver_sql("SELECT 1")
-                entries = look_up_entries(self._identity.name, envelope_ids, self._pack.name, self._now())
+                entries = look_up_entries(self._identity.name, asked, self._pack.name, self._now())
                 audit.record(await raw_connection(connection), entries)
 
-        async def one(classification: Classification) -> Evidence:
-            if classification.login is None:
-                return Evidence()
-            call = self._identity.find_by_login(classification.login)
-            account = await guarded(call, plugin=self._identity.name, operation="find_by_login", seconds=self._timeout)
-            return Evidence(account=account)
+        async def one(reading: _Reading) -> tuple[_Reading, Evidence] | Exception:
+            login = reading.classification.login
+            if login is None or not self._identity.can_look_up:
+                return reading, Evidence()
+            try:
+                account = await self._calls.call(
+                    self._identity, "find_by_login", lambda: self._identity.find_by_login(login)
+                )
+            except Exception as error:  # its class decides, and for this message only
+                return error
+            return reading, Evidence(account=account)
 
-        return list(await asyncio.gather(*(one(c) for _, c in asked)))
+        results = await asyncio.gather(*map(one, readings))
+        return dict(zip((reading.keyed.envelope_id for reading in readings), results, strict=True))
 
-    async def _commit(
-        self, read: Sequence[tuple[Keyed, Classification, envelopes.Loaded]], evidence: Sequence[Evidence]
-    ) -> None:
+    async def _commit(self, ready: Sequence[tuple[_Reading, Evidence]]) -> None:
         now = self._now()
         async with transaction(self._engine) as connection:
             raw = await raw_connection(connection)
-            await connection.exec_driver_sql("SELECT 1")
-            open_ids = {row["id"] for row in await raw.fetch(_LOCK, [k.envelope_id for k, _, _ in read])}
-            work = [(k, c, i, e) for (k, c, i), e in zip(read, evidence, strict=True) if k.envelope_id in open_ids]
-            book = await gather(raw, [k for k, _, _, _ in work], now)
-            judged = [
-                (judge(k, c, e, book, self._policies, self._pack), item) for k, c, item, e in work
-            ]  # fmt: skip
+            open_ids = {row["id"] for row in await raw.fetch(_LOCK, [r.keyed.envelope_id for r, _ in ready])}
+            work = [(r, e) for r, e in ready if r.keyed.envelope_id in open_ids]
+            work.sort(key=lambda pair: pair[0].keyed.seq)
+            book = await gather(raw, [r.keyed for r, _ in work], now)
+
+            def decide() -> list[tuple[Judged, Envelope]]:
+                policies, pack, calls = self._policies, self._pack, self._calls
+                return [(judge(r.keyed, r.classification, e, book, policies, pack, calls), r.envelope) for r, e in work]
+
+            judged = await self._calls.apart(self._pack, "decide", decide)
             await self._write(connection, raw, judged, now)
-        for result, item in judged:
+        for result, envelope in judged:
             metrics.MESSAGES.labels(result.outcome.value).inc()
-            metrics.MESSAGE_BYTES.observe(item.envelope.size)
+            metrics.MESSAGE_BYTES.observe(envelope.size)
             if result.classification and result.decision:
                 outcome = result.decision.outcome
                 metrics.CASES_OPENED.labels(
                     result.classification.kind.value, outcome.value if outcome else "none"
                 ).inc()
             log.info(
-                "message processed", action="process", envelope_id=str(item.envelope.id),
+                "message processed", action="process", envelope_id=str(envelope.id),
                 case_id=str(result.case_id) if result.case_id else None, outcome=result.outcome.value,
             )  # fmt: skip
 
-    async def _write(
-        self, connection: Any, raw: Any, judged: Sequence[tuple[Judged, envelopes.Loaded]], now: datetime
-    ) -> None:
+    async def _write(self, connection: Any, raw: Any, judged: Sequence[tuple[Judged, Envelope]], now: datetime) -> None:
         opened = [(j, i) for j, i in judged if j.outcome is Outcome.CASED]
         merged = [(j, i) for j, i in judged if j.outcome is Outcome.MERGED]
-        rows = [opened_row(j, i.envelope.channel.value, i.envelope.connector, now) for j, i in opened]
+        rows = [opened_row(j, e.channel.value, e.connector, now) for j, e in opened]
         await raw.copy_records_to_table("cases", records=[tuple(r.values()) for r in rows], columns=_CASE_COLUMNS)
         links = [
             (j.keyed.envelope_id, j.case_id, "opened" if j.outcome is Outcome.CASED else "merged", now)
@@ -196,12 +241,17 @@ class Pipeline:
         personal: dict[UUID | None, bytes] = dict(zip((case_id for case_id, _ in told), sealed, strict=True))
         await append(raw, [event for j, i in judged for event in self._events(j, i, now, personal.get(j.case_id))])
         await enqueue(connection, Job.REGISTER, [str(j.case_id) for j, _ in opened])
-        await enqueue(connection, Job.FOLLOW_UP, [str(j.keyed.envelope_id) for j, _ in merged])
-        closed = {row["id"] for row in await raw.fetch(_CLOSED, [j.case_id for j, _ in merged])} if merged else set()
-        await enqueue(connection, Job.REOPEN, sorted(str(case_id) for case_id in closed))
+        if merged:
+            rows = await raw.fetch(_MERGED_INTO, [j.case_id for j, _ in merged])
+            states = {row["id"]: row["state"] for row in rows}
+            # A case without its number takes its mails along when it is registered.
+            noted = [str(j.keyed.envelope_id) for j, _ in merged if states.get(j.case_id) != CaseState.DECIDED]
+            await enqueue(connection, Job.FOLLOW_UP, noted)
+            closed = sorted(str(case_id) for case_id, state in states.items() if state == CaseState.CLOSED)
+            await enqueue(connection, Job.REOPEN, closed)
 
-    def _events(self, judged: Judged, item: envelopes.Loaded, now: datetime, personal: bytes | None) -> list[NewEvent]:
-        envelope_id, case_id = str(item.envelope.id), judged.case_id
+    def _events(self, judged: Judged, envelope: Envelope, now: datetime, personal: bytes | None) -> list[NewEvent]:
+        envelope_id, case_id = str(envelope.id), judged.case_id
         if judged.outcome is Outcome.CASED and judged.decision and judged.classification and case_id:
             d = judged.decision
             decided = {
@@ -212,28 +262,33 @@ class Pipeline:
                 "procedure": judged.classification.procedure.value if judged.classification.procedure else None,
                 "envelope": envelope_id,
             }
-            about = {"envelope": envelope_id, "kind": judged.classification.kind.value, "source": item.envelope.source}
+            about: dict[str, Any] = {
+                "envelope": envelope_id, "kind": judged.classification.kind.value, "source": envelope.source,
+            }  # fmt: skip
+            if judged.mentions:
+                about["mentions"] = [str(link.case_id) for link in judged.mentions]
             return [
-                NewEvent(case_id, EventType.OPENED, item.envelope.received_at, about, item.envelope.connector),
+                NewEvent(case_id, EventType.OPENED, envelope.received_at, about, envelope.connector),
                 NewEvent(case_id, EventType.DECIDED, now, decided, self._pack.name, personal),
             ]
         if judged.outcome is Outcome.MERGED and case_id and judged.merge:
             data = {"envelope": envelope_id, "by": judged.reason, "sender_differs": judged.merge.sender_differs}
-            return [NewEvent(case_id, EventType.MESSAGE_ADDED, now, data, item.envelope.connector)]
+            return [NewEvent(case_id, EventType.MESSAGE_ADDED, now, data, envelope.connector)]
         if judged.outcome is Outcome.SUPPRESSED and case_id:
             kind = EventType.DELIVERY_FAILED if judged.reason == "delivery_report" else EventType.MESSAGE_ADDED
             return [
-                NewEvent(
-                    case_id, kind, now, {"envelope": envelope_id, "suppressed": judged.reason}, item.envelope.connector
-                )
+                NewEvent(case_id, kind, now, {"envelope": envelope_id, "suppressed": judged.reason}, envelope.connector)
             ]
         return []
 
     async def _park(self, envelope_id: UUID, error: Exception) -> None:
+        cause = error.__cause__ or error
+        log.warning(
+            "envelope parked", action="park", envelope_id=str(envelope_id), error=type(cause).__name__, exc_info=cause
+        )
         now = self._now()
         async with transaction(self._engine) as connection:
             raw = await raw_connection(connection)
-            await connection.exec_driver_sql("SELECT 1")
             if not await raw.fetch(_LOCK, [envelope_id]):
                 return
             reason = await park(raw, Job.PROCESS, envelope_id, envelope_id, error, now)

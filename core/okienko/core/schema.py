@@ -83,6 +83,7 @@ cases = sa.Table(
     sa.Column("closed_at", _TIME),
     sa.Index("ix_cases_csd_number", "csd_number"),
     sa.Index("ix_cases_opened_at", "opened_at"),
+    sa.Index("ix_cases_unanswered", "requester_address", postgresql_where=sa.text("state = 'decided'")),
 )
 
 case_message = sa.Table(

@@ -20,15 +20,17 @@ from okienko.core import database
 from okienko.core.audit import keys as audit_keys
 from okienko.core.audit.keyring import KeySource
 from okienko.core.audit.vault import Vault
+from okienko.core.calls import Calls
 from okienko.core.delivery import Delivery
 from okienko.core.embedded import EmbeddedPostgres
+from okienko.core.envelopes import sweep
 from okienko.core.intake import DurableIntake
 from okienko.core.pipeline import Pipeline
 from okienko.core.settings import CoreSettings, load_core_settings, refuse_unknown
 from okienko.core.worker import Worker
 from okienko.metrics import catalogue as metrics
 from okienko.plugins.context import PluginContext, utc_now
-from okienko.plugins.errors import MisconfiguredError
+from okienko.plugins.errors import MisconfiguredError, OkienkoError
 from okienko.plugins.manager import Plugins
 
 log = structlog.get_logger(__name__)
@@ -59,12 +61,32 @@ async def open_database(settings: CoreSettings, *, migrate: bool | None = None) 
             embedded = EmbeddedPostgres(settings.home)
             stack.callback(embedded.stop)
             await asyncio.to_thread(embedded.start)
+            keeper = asyncio.create_task(_keep_up(embedded))
+            stack.push_async_callback(_end, keeper)
             url = embedded.url
         engine = database.make_engine(url)
         stack.push_async_callback(engine.dispose)
         if migrate or (migrate is None and settings.database_url is None):
             await database.upgrade(engine)
         yield engine
+
+
+async def _keep_up(embedded: EmbeddedPostgres) -> None:
+    """Start the bundled PostgreSQL again when it died: nobody else looks after it."""
+    while True:
+        await asyncio.sleep(1)
+        if await asyncio.to_thread(embedded.alive):
+            continue
+        log.error("the bundled PostgreSQL is gone", action="database_restart")
+        try:
+            await asyncio.to_thread(embedded.revive)
+        except OkienkoError as error:
+            log.error("the bundled PostgreSQL does not start", action="database_restart", problem=str(error))  # noqa: TRY400  the message says all
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def require_schema(engine: AsyncEngine) -> None:
@@ -112,13 +134,14 @@ async def open_service(
         pack = pick(plugins.procedures, settings.procedure, "OKIENKO_PROCEDURE")
         policies = [pick(plugins.policies, name, "OKIENKO_POLICIES") for name in settings.policies]
         await csd.start()
+        calls = Calls(settings.plugin_timeout, on_stop=plugins.stop, on_resume=plugins.resume)
         pipeline = Pipeline(
             engine, now, channels=plugins.channels, policies=policies, pack=pack, identity=identity,
-            vault=vault, spool=settings.home / "spool", timeout=settings.plugin_timeout,
+            vault=vault, spool=settings.home / "spool", calls=calls,
         )  # fmt: skip
         delivery = Delivery(
             engine, now, channels=plugins.channels, csd=csd, identity=identity, pack=pack,
-            message_domain=settings.message_domain, timeout=settings.plugin_timeout,
+            message_domain=settings.message_domain, calls=calls,
         )  # fmt: skip
         yield Service(
             settings=settings,
@@ -148,6 +171,7 @@ def prepare_home(home: Path) -> None:
     try:
         home.mkdir(parents=True, exist_ok=True, mode=0o755)
         (home / "spool").mkdir(exist_ok=True, mode=0o700)
+        sweep(home / "spool")
     except OSError as error:
         raise MisconfiguredError(
             f"the home folder {home} cannot be written ({error.strerror}): set OKIENKO_HOME to a folder that can"

@@ -47,7 +47,7 @@ def make_app(service: Service) -> Starlette:
                 problems["database"] = f"schema {have}, need {want}: run `okienko db upgrade`"
         except OkienkoError as error:
             problems["database"] = str(error)
-        degraded = {s.name: s.problem for s in service.plugins.statuses if s.state == "failed"}
+        degraded = {s.name: s.problem for s in service.plugins.statuses if s.state in ("failed", "stopped")}
         body = {"ready": not problems, "problems": problems, "failed_plugins": degraded}
         return JSONResponse(body, status_code=503 if problems else 200)
 

@@ -26,6 +26,7 @@ from okienko.core.database import UNREACHABLE, raw_connection, transaction
 from okienko.core.delivery import Delivery
 from okienko.core.jobs import Job, backoff
 from okienko.core.pipeline import Pipeline
+from okienko.core.reconcile import reconcile
 from okienko.metrics import catalogue as metrics
 from okienko.plugins.errors import TransientError
 
@@ -33,6 +34,8 @@ log = structlog.get_logger(__name__)
 
 BatchWork = Callable[[Sequence[UUID]], Awaitable[Sequence[None | Exception]]]
 
+_PARALLEL = {Job.REGISTER: 2, Job.NOTIFY: 2}
+"""Batches of one kind at the same time, where more than one."""
 HEARTBEAT = timedelta(seconds=20)
 """A job whose worker has not been heard of for so long is given to another."""
 
@@ -52,8 +55,7 @@ class Worker:
             Job.FOLLOW_UP: delivery.follow_up,
         }
         self._batchers = {
-            job: Batcher(_timed(job, do), limit=batch_size, parallel=1 if job is Job.PROCESS else 2)
-            for job, do in work.items()
+            job: Batcher(_timed(job, do), limit=batch_size, parallel=_PARALLEL.get(job, 1)) for job, do in work.items()
         }
         self._manager: QueueManager | None = None
         self._stopping = asyncio.Event()
@@ -66,15 +68,15 @@ class Worker:
             started = time.monotonic()
             try:
                 await self._run_once()
-            except (*UNREACHABLE, asyncpg.PostgresError, ExceptionGroup, RuntimeError) as error:
+            except (*UNREACHABLE, asyncpg.PostgresError, TransientError, ExceptionGroup, RuntimeError) as error:
                 log.warning(
                     "worker lost the database", action="reconnect", error=type(error).__name__, wait_seconds=wait
                 )
-            if time.monotonic() - started > 30:
+            if time.monotonic() - started > 5:
                 wait = 0.2
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), wait)
-            wait = min(wait * 2, 30)
+            wait = min(wait * 2, 10)
 
     def stop(self) -> None:
         """Ask `run` to return."""
@@ -93,6 +95,7 @@ class Worker:
             self._manager = manager
             if self._stopping.is_set():
                 return
+            await reconcile(self._engine)
             watcher = asyncio.create_task(_stop_when(lost, manager))
             try:
                 await manager.run(
@@ -113,19 +116,23 @@ class Worker:
         batcher = self._batchers[job]
 
         async def handle(queued: QueuedJob) -> None:
+            wanted = UUID((queued.payload or b"").decode())
             try:
-                await batcher.submit(UUID((queued.payload or b"").decode()))
-            except TransientError as error:
+                await batcher.submit(wanted)
+            except Exception as error:
+                if isinstance(error, TransientError):
+                    again, reason = error, str(error)
+                else:
+                    # A defect of ours. The work is not lost and not given up: it goes on once that is mended.
+                    again, reason = TransientError("unexpected"), f"unexpected {type(error).__name__}"
+                    log.exception("job failed", action="retry", job=job.value, error=type(error).__name__)
                 metrics.RETRIES.labels(job.value).inc()
-                delay = backoff(queued.attempts, error)
+                delay = backoff(queued.attempts, again)
                 log.warning(
-                    "job put back",
-                    action="retry",
-                    job=job.value,
-                    reason=str(error),
-                    delay_seconds=delay.total_seconds(),
+                    "job put back", action="retry", job=job.value, reason=reason, delay_seconds=delay.total_seconds()
                 )
-                raise RetryRequested(delay=delay, reason=str(error)) from error
+                # The queue keeps the traceback, and a cause's own text may quote a message.
+                raise RetryRequested(delay=delay, reason=reason) from None
 
         return handle
 

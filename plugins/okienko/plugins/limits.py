@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+import contextlib
+import threading
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from okienko.plugins.errors import OkienkoError, PermanentError, TransientError
@@ -33,3 +35,39 @@ async def guarded(call: Awaitable[T], *, plugin: str, operation: str, seconds: f
         # The message stays out: it may quote a person's text or a secret. The cause carries it for the debugger.
         text = f"plugin {plugin}: {operation} failed with an unexpected {type(error).__name__}"
         raise PermanentError(text) from error
+
+
+async def in_thread(function: Callable[[], T], *, plugin: str, operation: str, seconds: float) -> T:
+    """The result of a plain, perhaps slow `function`, run in a thread of its own while the event loop goes on.
+
+    Raises PermanentError past the time limit: plain code decides without I/O, so the same input would take as long again.
+    The thread cannot be ended; it is a daemon, so it holds up neither other calls nor the end of the process. What else
+    leaves `function` is treated as in `guarded`; a SystemExit is the plugin's bug too.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[tuple[T, None] | tuple[None, BaseException]] = loop.create_future()
+
+    def finish(outcome: tuple[T, None] | tuple[None, BaseException]) -> None:
+        if not done.done():
+            done.set_result(outcome)
+
+    def run() -> None:
+        outcome: tuple[T, None] | tuple[None, BaseException]
+        try:
+            outcome = (function(), None)
+        except BaseException as error:  # it is raised again where it is awaited
+            outcome = (None, error)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(finish, outcome)
+
+    threading.Thread(target=run, name=f"{plugin} {operation}", daemon=True).start()
+    try:
+        async with asyncio.timeout(seconds):
+            result, error = await done
+    except TimeoutError:
+        raise PermanentError(f"plugin {plugin}: {operation} took longer than {seconds:g} s") from None
+    if error is None:
+        return result  # type: ignore[return-value]  # the pair holds a result or an error
+    if isinstance(error, OkienkoError):
+        raise error
+    raise PermanentError(f"plugin {plugin}: {operation} failed with an unexpected {type(error).__name__}") from error

@@ -10,6 +10,7 @@ from typing import Any
 
 import pluggy
 
+from okienko.metrics import catalogue
 from okienko.plugins import hookspecs
 from okienko.plugins.context import PluginContext
 from okienko.plugins.errors import OkienkoError, PluginLoadError
@@ -70,15 +71,24 @@ class Plugins:
         return plugins
 
     def stop(self, name: str, problem: str) -> None:
-        """Mark a plugin as failed while the service runs. `name` is the plugin's, or that of an object it registered.
+        """Mark a plugin as stopped while the service runs. `name` is the plugin's, or that of an object it registered.
 
         Raises KeyError when there is neither.
         """
+        self._mark(name, "stopped", problem)
+
+    def resume(self, name: str) -> None:
+        """Mark a stopped plugin as working again. Raises KeyError as `stop` does."""
+        self._mark(name, "loaded", "")
+
+    def _mark(self, name: str, state: str, problem: str) -> None:
         found = [status for status in self.statuses if status.name == name]
         found = found or [status for status in self.statuses if name in status.objects]
         if not found:
             raise KeyError(name)
-        self.statuses = [replace(s, state="failed", problem=problem) if s in found else s for s in self.statuses]
+        self.statuses = [replace(s, state=state, problem=problem) if s in found else s for s in self.statuses]
+        for status in found:
+            catalogue.PLUGIN_UP.labels(status.name).set(1 if state == "loaded" else 0)
 
     def _load_one(self, point: EntryPoint, status: PluginStatus, ctx: PluginContext) -> PluginStatus:
         twin = next((other for other in self.statuses if other.name == status.name), None)

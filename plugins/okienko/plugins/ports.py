@@ -355,7 +355,7 @@ class PluginStatus:
     origin: str
     hooks: tuple[str, ...] = ()
     state: str = "loaded"
-    """`loaded`, `failed` or `disabled`."""
+    """`loaded`, `failed` (at start), `stopped` (while running, by a MisconfiguredError) or `disabled`."""
     problem: str = ""
     required: bool = False
     objects: tuple[str, ...] = field(default=())

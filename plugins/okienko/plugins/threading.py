@@ -11,26 +11,34 @@ from okienko.schemas import InboundMessage
 
 
 class Threading:
-    """See MessagePolicy. A stranger's mail may join a case, marked as such; answers still go to the requester alone."""
+    """See MessagePolicy.
+
+    A reference is as good as unguessable, so a stranger's answer to a case's mail joins the case, marked as such; answers
+    still go to the requester alone. A number is easily guessed: it counts only in the requester's own mail. A stranger's
+    mail that names one opens a case of its own, where the named case is on record for a person to join the two.
+    """
 
     name = "threading"
 
     def judge(self, message: InboundMessage, facts: MessageFacts) -> Verdicts | None:
         """See MessagePolicy."""
-        numbered = {link.case_id: link for link in facts.by_number}
+        numbered = {link.case_id: link for link in facts.by_number if _own(message, link)}
         if len(numbered) > 1:
             # Two cases are named: a person has to say which is meant.
             return None
         if numbered:
-            return _merge(message, next(iter(numbered.values())), "number")
+            return Merge(next(iter(numbered)), "number")
         if facts.by_reference:
-            return _merge(message, facts.by_reference[0], "reference")
+            link = facts.by_reference[0]
+            return Merge(link.case_id, "reference", sender_differs=not _own(message, link))
         return None
 
 
-def _merge(message: InboundMessage, link: CaseLink, reason: str) -> Merge:
-    sender = message.sender.address.casefold() if message.sender else None
-    return Merge(link.case_id, reason, sender_differs=sender != (link.requester or "").casefold())
+def _own(message: InboundMessage, link: CaseLink) -> bool:
+    """Whether the sender is, by its own word, the case's requester."""
+    if message.sender is None or link.requester is None:
+        return False
+    return message.sender.address.casefold() == link.requester.casefold()
 
 
 @hookimpl

@@ -17,6 +17,6 @@ UtcDatetime = Annotated[AwareDatetime, AfterValidator(_to_utc)]
 
 
 class Model(BaseModel):
-    """Base of every model: immutable, and a field nobody knows is an error."""
+    """Base of every model: immutable, a field nobody knows is an error, and no error's text quotes what was given."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)

@@ -68,8 +68,13 @@ class Pesel:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(
-            cls._validate, serialization=core_schema.plain_serializer_function_ser_schema(lambda v: v.masked)
+        # Sealed first: pydantic's errors carry the input along, into errors() and json() too.
+        return core_schema.chain_schema(
+            [
+                core_schema.no_info_plain_validator_function(_Sealed),
+                core_schema.no_info_plain_validator_function(cls._validate),
+            ],
+            serialization=core_schema.plain_serializer_function_ser_schema(lambda v: v.masked),
         )
 
     @classmethod
@@ -77,7 +82,8 @@ class Pesel:
         return {"type": "string", "description": "PESEL; written out as a mask", "examples": ["*********28"]}
 
     @classmethod
-    def _validate(cls, value: Any) -> Pesel:
+    def _validate(cls, sealed: _Sealed) -> Pesel:
+        value = sealed.value
         if isinstance(value, Pesel):
             return value
         if not isinstance(value, str):
@@ -86,6 +92,18 @@ class Pesel:
             return cls(value)
         except ValueError as error:
             raise PydanticCustomError("pesel", "{problem}", {"problem": str(error)}) from None
+
+
+class _Sealed:
+    """A value that an error may carry, but not show."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return "(withheld)"
 
 
 def _problem(digits: str) -> str | None:

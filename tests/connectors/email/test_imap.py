@@ -169,6 +169,63 @@ async def test_poison_and_transient(server: Dovecot, intake: Intake, tmp_path: P
 
 
 @pytest.mark.needs_dovecot
+async def test_a_folder_made_anew(server: Dovecot, intake: Intake, tmp_path: Path) -> None:
+    """Under another UIDVALIDITY the same UID is another mail, even when the folder goes away under our eyes.
+
+    Dovecot goes on showing the old one, in IDLE and after it; selecting it again is what tells.
+    """
+    with server.client() as client:
+        client.create("Desk")
+        client.append("Desk", "", None, b"Subject: one\r\n\r\nx\r\n")
+    async with reading(settings_for(server, imap_folder="Desk", imap_idle_seconds=0.5), intake, tmp_path):
+        await intake.until(lambda: len(intake.items) == 1)
+        await count_becomes(server, "Processed", 1)
+        with server.client() as client:
+            client.delete("Desk")
+            client.create("Desk")
+            client.append("Desk", "", None, b"Subject: two\r\n\r\nx\r\n")
+        await intake.until(lambda: len(intake.items) == 2)
+        await count_becomes(server, "Processed", 2)
+    (first, _), (second, data) = intake.items
+    assert first
+    assert second
+    assert first != second
+    assert b"two" in data
+    with server.client() as client:
+        client.delete("Desk")
+
+
+def test_a_server_that_tells_no_size_is_not_asked_again_at_once(tmp_path: Path) -> None:
+    """The mail waits with a pause; nothing is fetched, nothing spins."""
+
+    class Mute:
+        asked = 0
+
+        def uids(self) -> list[int]:
+            return [7]
+
+        def sizes(self, uids: list[int]) -> dict[int, int]:
+            self.asked += 1
+            return {}
+
+        def bodies(self, uids: list[int]) -> dict[int, bytes]:
+            return {}
+
+        def move(self, uids: list[int], folder: str) -> None:
+            assert uids == []
+
+    settings = EmailSettings(imap_host="localhost", imap_user="u", imap_password="p")
+    mailbox, server = Mailbox(settings, lambda _: [], tmp_path), Mute()
+    try:
+        mailbox._take_in(server)  # type: ignore[arg-type]  # a double
+        assert not mailbox._take_in(server)  # type: ignore[arg-type]  # a double
+        assert server.asked == 1
+        assert mailbox._until_due()
+    finally:
+        mailbox._stop.close()
+
+
+@pytest.mark.needs_dovecot
 async def test_crash_before_move(
     server: Dovecot, intake: Intake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -338,6 +338,27 @@ async def test_bad_commands_and_silence(talk: Talk) -> None:
     await talk(silence, idle_timeout=0.1)
 
 
+async def test_a_message_that_drips_for_ever(intake: Intake, talk: Talk) -> None:
+    """Each octet is in time, the whole is not: the place is wanted back."""
+
+    def drip(wire: Wire) -> None:
+        assert wire.say(b"LHLO x")[0].startswith("250")
+        wire.say(*HEAD.split(b"\r\n")[:3])
+        wire.socket.settimeout(0.02)
+        heard = b""
+        for _ in range(500):
+            wire.socket.sendall(b"x")
+            try:
+                heard = wire.socket.recv(100)
+                break
+            except TimeoutError:
+                continue
+        assert heard.startswith(b"421 4.4.2")
+
+    await talk(drip, idle_timeout=0.3, message_timeout=0.5)
+    assert intake.items == []
+
+
 async def test_connection_limit(intake: Intake, tmp_path: Path) -> None:
     """The one too many is told to come later; a place that gets free is given again."""
     async with listening(intake, tmp_path, max_connections=1) as listener:

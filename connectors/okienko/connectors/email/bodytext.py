@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from email.message import Message
 
 from okienko.connectors.email.headers import decode_bytes
 
 MAX_TEXT = 1_000_000
+MAX_TAGS = 20_000
+"""Tags of an HTML body that are read: the time that HTML's parsing rules take grows with the square of open ones."""
 _BLANKS = re.compile(r"\n{3,}")
+_META = re.compile(rb"<meta[^>]{1,200}?charset\s*=\s*[\"']?([\w:-]{1,40})", re.IGNORECASE)
+_INVISIBLE = 'script,style,head,title,noscript,template,[style*="display:none" i],[style*="display: none" i]'
+_QUOTES = "blockquote[type=cite],blockquote.gmail_quote"
+"""Quoted mails; other blockquotes are how some programs indent."""
+_OPEN, _CLOSE = "\x02", "\x03"
 _BLOCKS = "p,div,tr,li,h1,h2,h3,h4,h5,h6,table,ul,ol,blockquote,section,article,header,footer,pre,hr,dt,dd"
 
 
@@ -21,12 +29,26 @@ def plain(part: Message, data: bytes, defects: list[str]) -> str:
 
 
 def from_html(part: Message, data: bytes, defects: list[str]) -> str:
-    """text/html as text: blocks and <br> become line breaks, scripts and styles go, entities are decoded."""
+    """text/html as text: blocks, <br> and rows become lines, cells words, quoted mails get `>`, the invisible goes."""
     from selectolax.lexbor import LexborHTMLParser
 
-    tree = LexborHTMLParser(_decoded(part, data, defects)[:MAX_TEXT])
-    for node in tree.css("script,style,head,noscript,template"):
-        node.decompose()
+    source = _decoded(part, data, defects)[:MAX_TEXT].replace(_OPEN, "").replace(_CLOSE, "")
+    pieces = source.split("<", MAX_TAGS + 1)
+    if len(pieces) > MAX_TAGS + 1:
+        defects.append("text_truncated")
+        source = "<".join(pieces[:-1])
+    if "<pre" not in source.lower():
+        # Between tags a line break is a space like any other.
+        source = source.replace("\r", " ").replace("\n", " ")
+    tree = LexborHTMLParser(source)
+    for node in tree.css(_INVISIBLE):
+        if node.tag not in ("html", "body"):
+            node.decompose()
+    for node in tree.css(_QUOTES):
+        node.insert_before(f"\n{_OPEN}\n")
+        node.insert_after(f"\n{_CLOSE}\n")
+    for node in tree.css("td,th"):
+        node.insert_after(" ")
     for node in tree.css("br"):
         node.replace_with("\n")
     for node in tree.css(_BLOCKS):
@@ -34,7 +56,19 @@ def from_html(part: Message, data: bytes, defects: list[str]) -> str:
         node.insert_after("\n")
     text = tree.body.text(separator="") if tree.body else ""
     lines = (re.sub(r"[ \t\f\v]+", " ", line).strip(" ") for line in clean(text).split("\n"))
-    return _BLANKS.sub("\n\n", "\n".join(lines)).strip("\n")
+    return _BLANKS.sub("\n\n", "\n".join(_with_marks(lines))).strip("\n")
+
+
+def _with_marks(lines: Iterable[str]) -> Iterator[str]:
+    """Quoted lines marked as in plain text."""
+    depth = 0
+    for line in lines:
+        if line == _OPEN:
+            depth += 1
+        elif line == _CLOSE:
+            depth = max(0, depth - 1)
+        else:
+            yield f"> {line}" if depth and line else line
 
 
 def clean(text: str) -> str:
@@ -46,6 +80,8 @@ def _decoded(part: Message, data: bytes, defects: list[str]) -> str:
     charset = part.get_param("charset")
     if isinstance(charset, tuple):
         charset = charset[2]
+    if not charset and part.get_content_type() == "text/html" and (meta := _META.search(data, 0, 4096)):
+        charset = meta[1].decode("ascii", "replace")
     text, lied = decode_bytes(data, str(charset) if charset else None)
     if lied and charset and not data.isascii():
         defects.append("bad_charset")
@@ -57,13 +93,11 @@ def _decoded(part: Message, data: bytes, defects: list[str]) -> str:
 def _unflow(text: str, *, delsp: bool) -> str:
     out: list[str] = []
     joining = False
-    for line in text.split("\n"):
+    for number, line in enumerate(text.split("\n")):
         line = line.removeprefix(" ")  # space-stuffing, RFC 3676 section 4.4
-        if joining and not line.startswith(">"):
-            out[-1] += line
-        else:
-            out.append(line)
-        joining = line.endswith(" ") and line != "-- " and not line.startswith(">")
-        if joining and delsp:
-            out[-1] = out[-1][:-1]
-    return "\n".join(out)
+        ends = line == "-- " or line.startswith(">")
+        if number and not (joining and not ends):
+            out.append("\n")
+        joining = line.endswith(" ") and not ends
+        out.append(line[:-1] if joining and delsp else line)
+    return "".join(out)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from okienko.connectors.email import files, outbound, parse
+from okienko.connectors.email import files, outbound, parse, relay
 from okienko.connectors.email.datasink import PREFIX
 from okienko.connectors.email.imap import Mailbox
 from okienko.connectors.email.imapthread import run_mailbox
@@ -35,7 +35,7 @@ class EmailChannel:
         self._settings = settings
         self._spool = home / "spool"
         self._outbox: outbound.Outbox = (
-            outbound.SmtpRelay(settings)
+            relay.SmtpRelay(settings)
             if settings.relay_host
             else outbound.FolderOutbox(settings.outbox_dir or home / "outbox")
         )

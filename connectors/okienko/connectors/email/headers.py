@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from email._policybase import Compat32
 from email.message import Message
 
-from okienko.schemas import Address, AutoKind
+from okienko.schemas import AutoKind
 
 _WORD = re.compile(r"=\?([^?\s]{1,60})\?([bBqQ])\?([^?]*)\?=")
 _BETWEEN = re.compile(r"(\?=)[ \t\r\n]+(=\?[^?\s]{1,60}\?[bBqQ]\?)")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _ID = re.compile(r"<([^<>\s]{1,998})>")
-_ADDRESS = re.compile(r"[^\s@<>\"(),;:]{1,64}@[^\s@<>\"(),;:]{1,253}")
+_BARE_ID = re.compile(r"(?=\S*\d)[^<>\s@\"(),;]{8,200}@[^<>\s@\"(),;]{1,200}")
+"""Long and with a digit, lest an address were taken for an id and strangers for parts of one conversation."""
 _CODECS = {
     "1250": "cp1250",
     "1252": "cp1252",
@@ -40,6 +41,7 @@ _NO_CHARSETS = frozenset(
     }
 )
 MAX_IDS = 100
+MAX_PARAMETERS = 20_000
 
 
 def codec(charset: str) -> str | None:
@@ -58,25 +60,58 @@ def codec(charset: str) -> str | None:
     return info.name if info._is_text_encoding else None  # noqa: SLF001  no public way
 
 
+_WINDOWS = {
+    "iso8859-1": "cp1252",
+    "iso8859-15": "cp1252",
+    "iso8859-2": "cp1250",
+    "cp1250": "cp1250",
+    "cp1252": "cp1252",
+}
+"""Charsets of one octet a letter, any octets of which decode to something, with what mail programs on Windows mean by them."""
+_C1 = re.compile(rb"[\x80-\x9f]")
+_LATIN = re.compile("[\x00-\x7f\xa0-\u017f\u0218-\u021b\u0300-\u036f\u2010-\u2044\u20ac\u2122]*")
+_ISO_LETTERS, _WINDOWS_LETTERS = re.compile(rb"[\xa1\xa6\xac\xb1\xb6\xbc]"), re.compile(rb"[\xa5\xb9\x80-\x9f]")
+"""Polish letters whose octets differ between ISO-8859-2 and windows-1250; in the other one they are signs or controls."""
+
+
 def decode_bytes(data: bytes, charset: str | None) -> tuple[str, bool]:
-    """Text of `data` and whether the declared charset told the truth. Never fails: windows-1250 takes any byte."""
+    """Text of `data` and whether the declared charset lied. Never fails.
+
+    A charset of one octet a letter takes any octets, so its word is not enough: UTF-8 that reads as Latin letters is UTF-8,
+    and octets that ISO leaves to controls are letters of the Windows charset of the same region.
+    """
     name = codec(charset) if charset else "utf-8"
-    lied = name is None
+    if name in _WINDOWS and not data.isascii():
+        text = _utf8(data)
+        if text is not None and _LATIN.fullmatch(text):
+            return text, True
+        if name != _WINDOWS[name] and _C1.search(data):
+            return data.decode(_WINDOWS[name], "replace"), True
     for candidate in dict.fromkeys(n for n in (name, "utf-8") if n):
         try:
-            return _whole(data.decode(candidate)), lied or candidate != name
+            return _whole(data.decode(candidate)), candidate != name
         except (UnicodeDecodeError, ValueError):
             continue
-    return data.decode("cp1250", "replace"), charset is not None or not data.isascii()
+    iso = len(_ISO_LETTERS.findall(data)) > len(_WINDOWS_LETTERS.findall(data))
+    return data.decode("iso8859-2" if iso else "cp1250", "replace"), True
+
+
+def _utf8(data: bytes) -> str | None:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
 
 
 class RawHeaders(Compat32):
     """The library's lenient policy, but header values come as they stand: it would put `?` for raw 8-bit octets."""
 
     def header_fetch_parse(self, name: str, value: str) -> str:
-        """The value, untouched."""
-        del name
-        return value
+        """The value, untouched; of a field with parameters, no more than any sender needs.
+
+        The library's time for parameters grows with the square of their number.
+        """
+        return value[:MAX_PARAMETERS] if len(value) > MAX_PARAMETERS and name.lower().startswith("content-") else value
 
 
 RAW = RawHeaders()
@@ -120,7 +155,8 @@ def decode_words(value: object) -> str:
 
 
 def _word_octets(encoding: str, text: str) -> bytes:
-    data = text.encode("ascii", "replace")
+    # Raw letters inside a word are wrong and seen; decode_bytes finds out that they are UTF-8.
+    data = text.encode("utf-8", "replace")
     if encoding in "qQ":
         return binascii.a2b_qp(data, header=True)
     data = re.sub(rb"[^A-Za-z0-9+/]", b"", data)
@@ -130,34 +166,14 @@ def _word_octets(encoding: str, text: str) -> bytes:
 
 
 def message_ids(values: Sequence[object]) -> tuple[str, ...]:
-    """The msg-ids in the fields, in order, without brackets; at most MAX_IDS, the last ones."""
-    found = [match for value in values for match in _ID.findall(raw_text(value))]
+    """The msg-ids in the fields, in order, without brackets (which some programs forget); at most MAX_IDS, the last ones."""
+    found: list[str] = []
+    for text in map(raw_text, values):
+        ids = _ID.findall(text)
+        if not ids and all(map(_BARE_ID.fullmatch, words := text[:MAX_PARAMETERS].split())):
+            ids = words
+        found += ids
     return tuple(dict.fromkeys(found[-MAX_IDS:]))
-
-
-def addresses(values: Sequence[object], limit: int = 50) -> tuple[Address, ...]:
-    """The mailboxes in address fields, as far as they make sense."""
-    result = []
-    for value in values:
-        text = raw_text(value).replace("\r", "").replace("\n", "")[:20000]
-        for name, address in (
-            email.utils.getaddresses([text], strict=False) if _strict_known() else email.utils.getaddresses([text])
-        ):
-            found = _ADDRESS.fullmatch(address.strip()) or _ADDRESS.search(address)
-            if found:
-                local, _, domain = found[0].rpartition("@")
-                result.append(
-                    Address.model_construct(name=decode_words(name)[:200], address=f"{local}@{domain.lower()}")
-                )
-        if not result and (loose := _ADDRESS.search(text)):
-            local, _, domain = loose[0].rpartition("@")
-            result.append(Address.model_construct(name="", address=f"{local}@{domain.lower()}"))
-    return tuple(result[:limit])
-
-
-def _strict_known() -> bool:
-    """Python's security releases added `strict` to getaddresses; older ones lack it."""
-    return getattr(email.utils, "supports_strict_parsing", False)
 
 
 def date(value: object) -> dt.datetime | None:
@@ -208,4 +224,5 @@ def wants_no_answer(message: Message, kind: AutoKind, subject: str) -> bool:
     if kind is not AutoKind.HUMAN or _token(message, "Return-Path") == "<>":
         return True
     tokens = {t.strip() for t in raw_text(message.get("X-Auto-Response-Suppress", "")).lower().split(",")}
-    return bool(tokens & {"all", "autoreply", "oof", "dr"}) or subject.lower().startswith(_AUTO_SUBJECTS)
+    # DR, NDR, RN and NRN ask for no reports and receipts, of which we send none (MS-OXCMAIL, 2.2.3.2.14).
+    return bool(tokens & {"all", "autoreply", "oof"}) or subject.lower().startswith(_AUTO_SUBJECTS)

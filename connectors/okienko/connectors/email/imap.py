@@ -99,11 +99,7 @@ class Mailbox:
         worked = False
         try:
             with Connection(self._settings) as connection:
-                validity = connection.open()
-                if validity != self._validity:
-                    # UIDs of another validity are other mails (RFC 3501, section 2.3.1.1).
-                    self._validity = validity
-                    self._deferred.clear()
+                self._selected(connection.open())
                 log.info("mailbox open", action="imap_open", source=self.source)
                 while not self._stop.is_set():
                     if not self._take_in(connection):
@@ -111,11 +107,21 @@ class Mailbox:
                         self.idling.set()
                         connection.wait(self._stop, self._until_due())
                         self.idling.clear()
+                        if not self._stop.is_set():
+                            # A folder made anew under our eyes is otherwise seen by everybody but us: the server goes on
+                            # showing the old one.
+                            self._selected(connection.select())
         except BROKEN as error:
             self.idling.clear()
             if not worked:
                 raise
             log.warning("mailbox connection lost", action="imap_lost", source=self.source, error=type(error).__name__)
+
+    def _selected(self, validity: int) -> None:
+        if validity != self._validity:
+            # UIDs of another validity are other mails (RFC 3501, section 2.3.1.1).
+            self._validity = validity
+            self._deferred.clear()
 
     def _until_due(self) -> float | None:
         """Seconds until a deferred mail is to be tried again."""
@@ -127,11 +133,16 @@ class Mailbox:
         """One batch of what lies in the folder. False when there is nothing to do now."""
         now = time.monotonic()
         present = connection.uids()
-        self._deferred = {uid: entry for uid, entry in self._deferred.items() if uid in set(present)}
+        if self._deferred:
+            self._deferred = {uid: self._deferred[uid] for uid in present if uid in self._deferred}
         ready = [uid for uid in present if uid not in self._deferred or self._deferred[uid][1] <= now]
         if not ready:
             return False
         sizes = connection.sizes(ready[:BATCH_COUNT])
+        for uid in ready[:BATCH_COUNT]:
+            if uid not in sizes:
+                # Gone since we looked, or a server that cannot say: without a pause we would ask it again at once, for ever.
+                self._defer(uid, LookupError("the server gave no size"))
         batch: list[int] = []
         total = 0
         for uid, size in sizes.items():

@@ -132,6 +132,10 @@ class Connection:
         for folder in (self._settings.imap_processed, self._settings.imap_failed):
             if not self._client.folder_exists(folder):
                 self._client.create_folder(folder)
+        return self.select()
+
+    def select(self) -> int:
+        """Select the folder that is read; its UIDVALIDITY. Raises when it is not there."""
         return int(self._client.select_folder(self._settings.imap_folder)[b"UIDVALIDITY"])
 
     def uids(self) -> list[int]:

@@ -1,4 +1,4 @@
-"""Mails out: made by RFC 5322 with the fields of RFC 3834, handed to a relay or put into a folder."""
+"""Mails out: made by RFC 5322 with the fields of RFC 3834, and the folder they can be put into."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ import asyncio
 import binascii
 import os
 import re
-import smtplib
-import ssl
+from collections.abc import Iterable
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Protocol
 
 from okienko.connectors.email.settings import EmailSettings
-from okienko.plugins.errors import MisconfiguredError, OkienkoError, PermanentError, TransientError
+from okienko.plugins.errors import PermanentError, TransientError
 from okienko.plugins.ports import Finding, Severity
-from okienko.schemas import OutboundMessage
+from okienko.schemas import NotificationKind, OutboundMessage
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _ADDRESS = re.compile(r'([^\x00-\x20\x7f@<>()\[\]",:;\\]+)@([^\x00-\x20\x7f@<>()",;\\]+)')
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*(?<!\?=)")
 _WORD_OCTETS = 39
 """Octets in one encoded word: with the field's name it stays within 76 characters (RFC 2047, section 2)."""
+_MOST_IDS, _LONGEST_ID = 20, 500
+"""References in one mail; and octets of one, far below the 998 of a line (RFC 5322, section 2.1.1)."""
 _NOT_IN_IDS = re.compile(r"[^\x21-\x7e]+|[<>]+")
 
 
@@ -39,13 +40,15 @@ def build(message: OutboundMessage, settings: EmailSettings) -> bytes:
         ("Date", format_datetime(message.created_at)),
         ("Message-ID", _msg_id(message.message_id)),
     ]
-    if message.in_reply_to:
-        fields.append(("In-Reply-To", _msg_id(message.in_reply_to)))
-    if message.references:
-        fields.append(("References", "\r\n ".join(map(_msg_id, message.references))))
+    if answered := _msg_ids([message.in_reply_to or ""]):
+        fields.append(("In-Reply-To", answered[0]))
+    if references := _msg_ids(message.references):
+        # The first is the thread's root, the last are the nearest; the ones between can go (RFC 5322, section 3.6.4).
+        shown = references if len(references) <= _MOST_IDS else [references[0], *references[1 - _MOST_IDS :]]
+        fields.append(("References", "\r\n ".join(shown)))
     fields += [
-        # RFC 3834, section 5, and its counterpart at Microsoft's: no machine is to answer this.
-        ("Auto-Submitted", "auto-replied"),
+        # RFC 3834, section 5, and its counterpart at Microsoft's: no machine is to answer this. A closure answers no mail.
+        ("Auto-Submitted", "auto-generated" if message.kind is NotificationKind.CLOSED else "auto-replied"),
         ("X-Auto-Response-Suppress", "All"),
         ("MIME-Version", "1.0"),
         ("Content-Type", 'text/plain; charset="utf-8"'),
@@ -93,6 +96,11 @@ def _one_line(text: str) -> str:
 
 def _msg_id(text: str) -> str:
     return f"<{_NOT_IN_IDS.sub('', text)}>"
+
+
+def _msg_ids(texts: Iterable[str]) -> list[str]:
+    """Those that can stand in a field. One that is too long for a line cannot be cut, or it would be another mail's."""
+    return [found for found in map(_msg_id, texts) if 2 < len(found) <= _LONGEST_ID]
 
 
 class Outbox(Protocol):
@@ -156,102 +164,3 @@ class FolderOutbox:
 def _private(path: str, flags: int) -> int:
     # Mails hold personal data: the group may read them, the rest of the machine not.
     return os.open(path, flags, 0o640)
-
-
-class SmtpRelay:
-    """A configured SMTP server, TLS verified."""
-
-    def __init__(self, settings: EmailSettings) -> None:
-        self._settings = settings
-        # A relay turns away who opens too many connections at a time.
-        self._gate = asyncio.Semaphore(8)
-
-    async def deliver(self, message: OutboundMessage, mail: bytes) -> None:
-        """Send with a null reverse-path, so that a bounce of an automatic answer starts no loop (RFC 3834, section 3.3)."""
-        async with self._gate:
-            await asyncio.to_thread(self._send, message.to.address, mail)
-
-    async def check(self) -> list[Finding]:
-        """Connect, and log in if a login is set."""
-        where = f"{self._settings.relay_host}:{self._settings.relay_port}"
-        try:
-            await asyncio.to_thread(self._try)
-        except OkienkoError as error:
-            cure = "check OKIENKO_EMAIL_RELAY_HOST, _PORT, _TLS, _CA, _USER and _PASSWORD, and the network"
-            return [Finding("email relay", Severity.ERROR, str(error), cure)]
-        return [Finding("email relay", Severity.OK, f"{where} answers")]
-
-    def _try(self) -> None:
-        with self._connected():
-            pass
-
-    def _send(self, to: str, mail: bytes) -> None:
-        relay = self._connected()
-        try:
-            relay.sendmail("", [to], mail, mail_options=[] if to.isascii() else ["SMTPUTF8"])
-        except smtplib.SMTPRecipientsRefused as error:
-            code, _ = next(iter(error.recipients.values()))
-            raise _by_code(code, "the relay refused the recipient") from None
-        except smtplib.SMTPResponseException as error:
-            raise _by_code(error.smtp_code, "the relay refused the mail") from None
-        except smtplib.SMTPNotSupportedError:
-            raise PermanentError("the relay cannot carry addresses outside ASCII (SMTPUTF8)") from None
-        except (smtplib.SMTPException, OSError) as error:
-            raise TransientError(f"the relay broke off ({type(error).__name__})") from error
-        finally:
-            _leave(relay)
-
-    def _connected(self) -> smtplib.SMTP:
-        s = self._settings
-        host = s.relay_host or ""
-        relay: smtplib.SMTP | None = None
-        try:
-            context = ssl.create_default_context(cafile=str(s.relay_ca) if s.relay_ca else None)
-            if s.relay_tls == "tls":
-                relay = smtplib.SMTP_SSL(host, s.relay_port, timeout=s.send_timeout, context=context)
-            else:
-                relay = smtplib.SMTP(host, s.relay_port, timeout=s.send_timeout)
-                if s.relay_tls == "starttls":
-                    relay.starttls(context=context)
-            relay.ehlo_or_helo_if_needed()
-            if s.relay_user:
-                relay.login(s.relay_user, s.relay_password.get_secret_value() if s.relay_password else "")
-            return relay
-        except (smtplib.SMTPException, OSError) as error:
-            if relay is not None:
-                relay.close()
-            raise _no_connection(error, s) from None
-
-
-def _no_connection(error: smtplib.SMTPException | OSError, s: EmailSettings) -> OkienkoError:
-    match error:
-        case smtplib.SMTPAuthenticationError() if error.smtp_code >= 500:
-            return MisconfiguredError(
-                f"the relay {s.relay_host} refused the login {s.relay_user}: check OKIENKO_EMAIL_RELAY_PASSWORD"
-            )
-        case smtplib.SMTPNotSupportedError():
-            return MisconfiguredError(
-                f"the relay {s.relay_host} offers no STARTTLS or no login: check OKIENKO_EMAIL_RELAY_PORT and _TLS"
-            )
-        case ssl.SSLCertVerificationError():
-            return MisconfiguredError(
-                f"the relay {s.relay_host} shows a certificate that is not trusted: set OKIENKO_EMAIL_RELAY_CA"
-            )
-        case FileNotFoundError() if s.relay_ca is not None:
-            return MisconfiguredError(f"OKIENKO_EMAIL_RELAY_CA: there is no file {s.relay_ca}")
-        case _:
-            where = f"{s.relay_host}:{s.relay_port}"
-            return TransientError(f"the relay {where} cannot be reached ({type(error).__name__})")
-
-
-def _leave(relay: smtplib.SMTP) -> None:
-    """The mail is handed over or not by now: how the good-bye goes changes nothing."""
-    try:
-        relay.quit()
-    except (smtplib.SMTPException, OSError):
-        relay.close()
-
-
-def _by_code(code: int, what: str) -> TransientError | PermanentError:
-    text = f"{what} with {code}"
-    return PermanentError(text) if code >= 500 else TransientError(text)

@@ -9,6 +9,7 @@ from email.parser import BytesHeaderParser
 from typing import BinaryIO
 
 from okienko.connectors.email import bodytext, headers, parts
+from okienko.connectors.email.addresses import addresses
 from okienko.connectors.email.skeleton import Skeleton
 from okienko.plugins.errors import UnreadableError
 from okienko.plugins.raw import RawContent
@@ -35,14 +36,13 @@ _MAIL_FIELDS = (
 def parse_message(raw: RawContent) -> InboundMessage:
     """Read a mail. Raises UnreadableError when it is empty or carries none of a mail's header fields."""
     message, skeleton, defects = _open(raw)
-    texts: list[str] = []
-    html: list[str] = []
+    texts: list[_Text] = []
     attachments: list[Attachment] = []
     tnef_text = ""
     reported: list[str] = []
     for item in _members(message, skeleton, defects):
         if isinstance(item, _Text):
-            (texts if item.leaf.content_type == "text/plain" else html).append(item.text)
+            texts.append(item)
             continue
         if isinstance(item, str):
             tnef_text = tnef_text or item
@@ -58,32 +58,41 @@ def parse_message(raw: RawContent) -> InboundMessage:
             reported += _inner_ids(part, content)
         if not isinstance(content, bytes):
             content.close()
-    text = "\n".join(t for t in texts if t.strip())
-    source = "plain" if text else "none"
-    if not text and html:
-        text, source = "\n".join(html), "html"
+    text, source = _joined(texts)
     if not text and tnef_text:
         text, source = tnef_text, "plain"
     subject = headers.decode_words(message.get("Subject", ""))
-    sender = headers.addresses(message.get_all("From", []), 1)
+    sender = addresses(message.get_all("From", []), 2)
     date_field = message.get("Date")
     date = headers.date(date_field) if date_field else None
     kind = headers.auto_kind(message)
     if not sender:
         defects.append("no_from")
+    if len({address.address for address in sender}) > 1:
+        # RFC 5322 allows it with a Sender:; for us only the first counts, and what checked another proves nothing.
+        defects.append("several_from")
+    defects += [f"several_{name}" for name in ("subject", "message-id", "date") if len(message.get_all(name, [])) > 1]
     if date_field and date is None:
         defects.append("bad_date")
     if message.defects:
         defects += sorted({type(d).__name__ for d in message.defects})
     ids = headers.message_ids(message.get_all("Message-ID", []))
+    reply_to = next(iter(addresses(message.get_all("Reply-To", []), 1)), None)
+    to = addresses(message.get_all("To", []) + message.get_all("Cc", []))
+    # Some programs put the correspondent's address where the id of their mail belongs.
+    people = {a.address.casefold() for a in (*sender, *to, reply_to) if a}
+
+    def answered(name: str) -> tuple[str, ...]:
+        return tuple(i for i in headers.message_ids(message.get_all(name, [])) if i.casefold() not in people)
+
     return InboundMessage.model_construct(
         message_id=ids[0] if ids else None,
-        in_reply_to=headers.message_ids(message.get_all("In-Reply-To", [])),
-        references=headers.message_ids(message.get_all("References", [])),
+        in_reply_to=answered("In-Reply-To"),
+        references=answered("References"),
         subject=subject,
         sender=sender[0] if sender else None,
-        reply_to=next(iter(headers.addresses(message.get_all("Reply-To", []), 1)), None),
-        to=headers.addresses(message.get_all("To", []) + message.get_all("Cc", [])),
+        reply_to=reply_to,
+        to=to,
         date=date,
         text=text,
         text_source=source,
@@ -96,6 +105,20 @@ def parse_message(raw: RawContent) -> InboundMessage:
         ),
         defects=tuple(dict.fromkeys(defects)),
     )
+
+
+def _joined(texts: list[_Text]) -> tuple[str, str]:
+    """The body and what it was made of: of alternatives the plain text where it says anything, of all else everything.
+
+    A scanner's or list's footer in plain text beside a body in HTML must not hide the body.
+    """
+    plain = {t.leaf.alternative for t in texts if t.leaf.content_type == "text/plain" and t.text.strip()}
+    taken = [
+        t for t in texts
+        if t.text.strip() and (not t.leaf.alternative or (t.leaf.content_type == "text/plain") == (t.leaf.alternative in plain))
+    ]  # fmt: skip
+    source = "plain" if any(t.leaf.content_type == "text/plain" for t in taken) else "html" if taken else "none"
+    return "\n".join(t.text for t in taken)[: bodytext.MAX_TEXT], source
 
 
 def open_attachment(raw: RawContent, index: int) -> BinaryIO:
@@ -131,7 +154,7 @@ def _open(raw: RawContent) -> tuple[Message, Skeleton | None, list[str]]:
     if raw.size == 0:
         raise UnreadableError("the file is empty: there is no message in it")
     skeleton = Skeleton(raw) if raw.size > WHOLE_LIMIT else None
-    data = skeleton.data if skeleton else raw.read()
+    data = (skeleton.data if skeleton else raw.read()).removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
     if data.startswith(b"From "):
         # An mbox separator that a tool left on top.
         data = data.partition(b"\n")[2]
@@ -165,8 +188,8 @@ def _members(message: Message, skeleton: Skeleton | None, defects: list[str]) ->
             continue
         if leaf.content_type in parts.TNEF_TYPES or leaf.filename.lower() == "winmail.dat":
             try:
-                stream = parts.as_stream(content)
-                members, text = parts.tnef_members(stream.read())
+                with parts.as_stream(content) as stream:
+                    members, text = parts.tnef_members(stream.read(parts.MAX_TNEF + 1))
             except ValueError:
                 defects.append("bad_tnef")
                 content = parts.octets(leaf.part, skeleton)

@@ -24,6 +24,8 @@ MAX_DEPTH = 50
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"|?*\u200b-\u200f\u2028-\u202e\u2066-\u2069]')
 _TOKEN = re.compile(r"[a-z0-9!#$&^_.+-]{1,127}/[a-z0-9!#$&^_.+-]{1,127}")
+MAX_TNEF = 32 << 20
+"""Larger winmail.dat files stay packed: opening one takes several times its size in memory."""
 TNEF_TYPES = frozenset({"application/ms-tnef", "application/vnd.ms-tnef"})
 
 
@@ -35,14 +37,16 @@ class Leaf:
     content_type: str
     filename: str
     is_text: bool
+    alternative: int = 0
+    """Number of the multipart/alternative that it is in, or 0: the texts of one say the same thing."""
 
 
 def leaves(message: Message, defects: list[str]) -> Iterator[Leaf]:
     """The leaf parts in order, within the limits; what is over them is a defect."""
-    stack: list[tuple[Message, int]] = [(message, 0)]
-    count = 0
+    stack: list[tuple[Message, int, int]] = [(message, 0, 0)]
+    count = alternatives = 0
     while stack:
-        part, depth = stack.pop()
+        part, depth, alternative = stack.pop()
         count += 1
         if count > MAX_PARTS:
             defects.append("too_many_parts")
@@ -53,12 +57,15 @@ def leaves(message: Message, defects: list[str]) -> Iterator[Leaf]:
             if depth >= MAX_DEPTH:
                 defects.append("nested_too_deep")
                 continue
-            stack.extend((child, depth + 1) for child in reversed(payload))
+            if content_type == "multipart/alternative" and not alternative:
+                alternatives += 1
+                alternative = alternatives
+            stack.extend((child, depth + 1, alternative) for child in reversed(payload))
             continue
         disposition = raw_text(part.get("Content-Disposition", "")).partition(";")[0].strip().lower()
         name = _filename(part)
         is_text = content_type in ("text/plain", "text/html") and disposition != "attachment" and not name
-        yield Leaf(part, content_type, name, is_text)
+        yield Leaf(part, content_type, name, is_text, alternative)
 
 
 def contained(part: Message) -> list[Message]:
@@ -182,6 +189,9 @@ def as_stream(content: bytes | BinaryIO) -> BinaryIO:
 
 def tnef_members(data: bytes) -> tuple[list[tuple[str, bytes]], str]:
     """Attachments and text body of a winmail.dat. Raises ValueError when it cannot be opened."""
+    if len(data) > MAX_TNEF:
+        raise ValueError("the TNEF container is too large to be opened")
+    _check_tnef_whole(data)
     from tnefparse import TNEF
 
     try:
@@ -191,3 +201,12 @@ def tnef_members(data: bytes) -> tuple[list[tuple[str, bytes]], str]:
         return members, body.decode("cp1250", "replace") if isinstance(body, bytes) else str(body)
     except Exception as error:  # the library has no error class of its own
         raise ValueError("the TNEF container is damaged") from error
+
+
+def _check_tnef_whole(data: bytes) -> None:
+    """Raises ValueError when an attribute runs over the end (MS-OXTNEF, 2.1.3): the library would give half a file for whole."""
+    position = 6
+    while position + 9 <= len(data):
+        position += 9 + int.from_bytes(data[position + 5 : position + 9], "little") + 2
+    if position > len(data) or len(data) < 15:
+        raise ValueError("the TNEF container is cut short")

@@ -60,6 +60,7 @@ class Session(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._last = 0.0
+        self._data_since = 0.0
         self._buffer = bytearray()
         self._out: list[str] = []
         self._sink: DataSink | None = None
@@ -137,7 +138,11 @@ class Session(asyncio.Protocol):
             if self._transport is not None:
                 self._transport.abort()
             return
-        left = self._last + self._settings.idle_timeout - self._loop.time()
+        now = self._loop.time()
+        left = self._last + self._settings.idle_timeout - now
+        if self._sink is not None:
+            # A few octets now and then must not hold a place for ever.
+            left = min(left, self._data_since + self._settings.message_timeout - now)
         if self._busy:
             # The wait is ours, not the client's.
             left = self._settings.idle_timeout
@@ -304,6 +309,7 @@ class Session(asyncio.Protocol):
             self._fail("503 5.5.1 No valid recipients")
         else:
             s = self._settings
+            self._data_since = self._loop.time()
             self._sink = DataSink(
                 self._sender.address, limit=s.max_size, threshold=s.spool_threshold, spool=self._desk.spool
             )

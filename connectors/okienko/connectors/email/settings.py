@@ -43,6 +43,9 @@ class EmailSettings(PluginSettings):
     idle_timeout: float = Field(
         default=300.0, gt=0, description="Seconds that a client may be silent (RFC 5321, 4.5.3.2: five minutes)"
     )
+    message_timeout: float = Field(
+        default=1800.0, gt=0, description="Seconds that one message may take to come, however busily it drips (421)"
+    )
     accept_timeout: float = Field(
         default=60.0, gt=0, description="Seconds that storing one message may take before the client hears 451"
     )
@@ -81,6 +84,11 @@ class EmailSettings(PluginSettings):
     relay_ca: Path | None = Field(default=None, description="CA certificates (PEM) of the relay; unset: the system's")
     relay_user: str | None = Field(default=None, description="Login at the relay")
     relay_password: SecretStr | None = Field(default=None, description="Password at the relay")
+    relay_sender: str = Field(
+        default="",
+        pattern=r"^([^@\s<>]+@[^@\s<>]+)?$",
+        description="Reverse-path of our mails; empty: the null one (RFC 3834), which a submission service may refuse",
+    )
     send_timeout: float = Field(default=20.0, gt=0, description="Time limit of one SMTP step, in seconds")
 
     @field_validator("mailboxes")

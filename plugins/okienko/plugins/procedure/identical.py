@@ -31,6 +31,11 @@ def folded(text: str) -> str:
     return " ".join(text.encode("ascii", "replace").translate(_PLAIN).decode("ascii").split())
 
 
+def squeezed(text: str) -> str:
+    """Folded text without its spaces."""
+    return text.replace(" ", "")
+
+
 def identical(text: str, required: str) -> bool:
     """Rules A1 and B1: whether `text` is `required` under the reading above."""
     return normal(text) == normal(required)
@@ -42,18 +47,22 @@ def phrase_pattern(phrase: str) -> re.Pattern[str]:
 
 
 def after_folded(text: str, phrase: str) -> str | None:
-    """What stands in `text` after the folded `phrase`, as written; None when the phrase is not there.
+    """What stands in `text` after the folded `phrase`, as written; None when the phrase is not there as whole words.
 
-    Slow, for near misses only: folding moves positions, so each letter is folded with its place remembered.
+    Spaces within it do not count (`email`, `e mail`). Slow, for near misses only: folding moves positions, so each letter is
+    folded with its place remembered.
     """
-    letters: list[str] = [" "]
-    places: list[int] = [0]
+    letters: list[str] = []
+    places: list[int] = []
     for place, letter in enumerate(text):
-        for plain in folded(letter) or " ":
-            if plain != " " or letters[-1] != " ":
-                letters.append(plain)
-                places.append(place)
-    start = f"{''.join(letters)} ".find(f" {phrase} ")
-    if start < 0:
-        return None
-    return text[places[start + len(phrase)] + 1 :]
+        for plain in folded(letter):
+            letters.append(plain)
+            places.append(place)
+    needle, hay = squeezed(phrase), "".join(letters)
+    start = hay.find(needle)
+    while start >= 0:
+        first, last = places[start], places[start + len(needle) - 1]
+        if not text[first - 1 : first].isalnum() and not text[last + 1 : last + 2].isalnum():
+            return text[last + 1 :]
+        start = hay.find(needle, start + 1)
+    return None

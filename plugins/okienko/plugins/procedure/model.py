@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import tomllib
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from okienko.plugins.errors import MisconfiguredError
 from okienko.plugins.procedure.identical import folded
+from okienko.plugins.procedure.repeats import endless_in_endless
+from okienko.plugins.procedure.toml_lines import line_of
 from okienko.schemas import NotificationKind, Procedure
 from okienko.schemas.base import Model
 
@@ -20,6 +24,10 @@ def _pattern(text: str) -> str:
         re.compile(text)
     except re.error as error:
         raise ValueError(f"not a regular expression: {error}") from None
+    if nested := endless_in_endless(text):
+        raise ValueError(
+            f"it could run for ever: {nested} repeats without end what does so itself; write {{0,5}} or the like"
+        )
     return text
 
 
@@ -40,14 +48,28 @@ Keyword = Annotated[str, AfterValidator(_is_folded)]
 Words = Annotated[str, AfterValidator(_has_words)]
 
 
+class Bilingual(Model):
+    """What people read, in both languages."""
+
+    pl: Words
+    en: Words
+
+
 class Desk(Model):
     """Who we are to people."""
 
     name: Words = Field(description="Name of the desk, as signed under mails")
     address: str = Field(pattern=r"^[^@\s]+@[^@\s]+$", description="The mailbox that people write to")
-    phone: Words = Field(description="The phone number, as people dial it (C2)")
+    phone: str = Field(pattern=r"^[0-9][0-9 ]{4,20}$", description="The phone number without the country code (C2)")
+    country_code: str = Field(pattern=r"^\+[0-9]{1,3}$", description="The country code, for callers from abroad (C2)")
+    hours: Bilingual = Field(description="When the phone is answered (C4)")
     portal: str = Field(pattern=r"^https?://", description="Address of the portal (C1)")
     signing_link: str = Field(pattern=r"^https?://", description="Where one signs an application (B4)")
+
+    @property
+    def phone_abroad(self) -> str:
+        """The number as it is dialled from abroad (C2)."""
+        return f"{self.country_code} {self.phone}"
 
 
 class Deadlines(Model):
@@ -86,6 +108,7 @@ class Recovery(Model):
     subject: Words = Field(description="Rules A1, B1: the subject, identical")
     phrase_password: Words = Field(description="Rule A2: the sentence before the name")
     phrase_password_and_email: Words = Field(description="Rule B2: the sentence before the name")
+    activation_subject: Words = Field(description="Rule T5: the title of the third mail, exactly")
     near_ratio: float = Field(default=0.85, gt=0, le=1, description="How alike a folded subject is to be a miss of it")
     speaks_of_email: Pattern = Field(description="Folded text that speaks of a change of address (procedure B)")
     no_application: list[Pattern] = Field(description="Attachments that can be no application (B3): their folded names")
@@ -103,13 +126,6 @@ class Names(Model):
         min_length=1, description="Patterns of whole folded words that announce a year of birth"
     )
     closing: list[Words] = Field(description="As written, any case: here the signature begins")
-
-
-class RuleText(Model):
-    """A rule in the words of those who must meet it."""
-
-    pl: Words
-    en: Words
 
 
 REQUIRED_RULES = ("C3", *(f"A{n}" for n in range(1, 6)), *(f"B{n}" for n in range(1, 8)), "C", "D", "S1", "S2", "S3")
@@ -131,7 +147,7 @@ class PackFile(Model):
     service_requests: list[ServiceRequest] = Field(description="Rule S2; the first that fits is taken")
     names: Names
     templates: dict[NotificationKind, str] = Field(description="File of each message, in the templates' folder")
-    rules: dict[str, RuleText]
+    rules: dict[str, Bilingual] = Field(description="Each rule in the words of those who must meet it")
 
     @model_validator(mode="after")
     def _complete(self) -> PackFile:
@@ -146,10 +162,23 @@ class PackFile(Model):
         return self
 
 
+def _said(error: ErrorDetails) -> str:
+    """What is wrong, with the nearest known key for one that is not known."""
+    if error["type"] != "extra_forbidden":
+        return error["msg"]
+    models: tuple[type[Model], ...] = (
+        PackFile, Desk, Bilingual, Deadlines, Number, Meaning, ServiceRequest, Recovery, Names
+    )  # fmt: skip
+    known = {name for model in models for name in model.model_fields}
+    near = difflib.get_close_matches(str(error["loc"][-1]), sorted(known), 1)
+    return "there is no such key" + (f"; is {near[0]} meant?" if near else "")
+
+
 def read_pack(path: Path) -> PackFile:
     """Read and check a pack's TOML file. Raises MisconfiguredError naming file, line or field, and the cure."""
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        data = tomllib.loads(text)
     except OSError as error:
         raise MisconfiguredError(f"the procedure pack {path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
@@ -162,7 +191,7 @@ def read_pack(path: Path) -> PackFile:
         return PackFile.model_validate(data)
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(map(str, e['loc']))}: {e['msg']}".removeprefix(": ")
+            f"line {line_of(text, e['loc'])}, {'.'.join(map(str, e['loc']))}: {_said(e)}" if e["loc"] else e["msg"]
             for e in error.errors(include_url=False, include_input=False)
         )
         raise MisconfiguredError(

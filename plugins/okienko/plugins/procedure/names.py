@@ -15,7 +15,7 @@ _TOKEN = re.compile(
 )
 _YEAR = re.compile(
     r"(?<!\d)(?:(?:0?[1-9]|[12]\d|3[01])[./-](?:0?[1-9]|1[0-2])[./-](\d{4})|(\d{4})[./-]\d{1,2}[./-]\d{1,2}|"
-    r"(?<![./-])(\d{4})(?![/-]\d))(?!\d)"
+    r"(?<!\d[./-])(\d{4})(?![/-]\d))(?!\d)"
 )
 _LOOK_AHEAD = 600
 """Characters after the phrase in which name and year are looked for."""
@@ -94,7 +94,9 @@ class NameReader:
         )
 
     def _free(self, tokens: list[_Token]) -> tuple[str | None, str | None]:
-        words = self._run(tokens, capitals=True) or self._run(tokens, capitals=False)
+        words = self._run(tokens, capitals=True)
+        if len(words) < 2:
+            words = self._run(tokens, capitals=False) or words
         if not words or len(words[0]) < 2:
             return None, None
         if len(words) == 1:

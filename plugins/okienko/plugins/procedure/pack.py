@@ -8,10 +8,11 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice, takewhile
 from pathlib import Path
 
 from okienko.plugins.ports import Classification, Evidence, NotificationContext, RenderedText
-from okienko.plugins.procedure.identical import after_folded, folded, normal, phrase_pattern
+from okienko.plugins.procedure.identical import after_folded, folded, normal, phrase_pattern, squeezed
 from okienko.plugins.procedure.meaning import MeaningTest
 from okienko.plugins.procedure.model import Number, PackFile
 from okienko.plugins.procedure.names import NameReader
@@ -22,6 +23,12 @@ from okienko.schemas import CaseKind, Decision, InboundMessage, NotificationKind
 
 A, B = Procedure.EMERGENCY_PASSWORD, Procedure.EMERGENCY_PASSWORD_AND_EMAIL
 _EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
+_TELLING = 3
+"""Words that subject or sentence and a text share, from which on the text is taken for a miss of them."""
+_ALL = 2
+"""What _said answers for a full name with a year."""
+_SENTENCES = 10
+"""Sentences of one mail that are looked at."""
 _READ = 100_000
 """Characters of a body that are read: nobody writes a request below them, and a machine's dump must cost little."""
 
@@ -55,6 +62,9 @@ class DeclaredPack:
             procedure: (phrase_pattern(phrase), folded(phrase))
             for procedure, phrase in sorted(phrases, key=lambda p: -len(p[1]))
         }
+        both = zip(*(needle.split() for _, needle in self._phrases.values()), strict=False)
+        shared = [words[0] for words in takewhile(lambda words: words[0] == words[1], both)]
+        self._shared = f" {' '.join(shared)} " if len(shared) >= _TELLING else None
         self._speaks_of_email = re.compile(r.speaks_of_email)
         self._self_service = MeaningTest(pack.self_service)
         self._complaint = MeaningTest(pack.complaint)
@@ -65,12 +75,11 @@ class DeclaredPack:
 
     def classify(self, message: InboundMessage) -> Classification:
         """See ProcedurePack. Order: C, A and B, S3, S2, follow-up, S1."""
-        body = unquoted(message.text[:_READ])
+        body = self._body(message)
         subject, text = folded(message.subject), folded(body)
         both = f"{subject} {text}"
         exact = normal(message.subject) == self._subject
-        padded = f" {text} "
-        phrase = next((p for p, (_, needle) in self._phrases.items() if f" {needle} " in padded), None)
+        phrase = self._phrase_in(body, text)
         if not exact and phrase is None and self._self_service.fits(both):
             return Classification(CaseKind.RECOVERY, Procedure.SELF_SERVICE)
         if exact or phrase is not None or self._near(subject):
@@ -83,15 +92,34 @@ class DeclaredPack:
                 return Classification(CaseKind.SERVICE_REQUEST, procedure)
         if self._numbers.search(message.subject):
             return Classification(CaseKind.FOLLOW_UP)
+        if self._shared and self._shared in f" {text} ":
+            return self._recovery(message, body, B if self._speaks_of_email.search(both) else A, explicit=False)
         return Classification(CaseKind.TICKET)
+
+    @staticmethod
+    def _body(message: InboundMessage) -> str:
+        return unquoted(unicodedata.normalize("NFC", message.text[:_READ]))
+
+    def _phrase_in(self, body: str, text: str) -> Procedure | None:
+        """Whose sentence is in the body (folded: `text`): word for word, else nearly."""
+        close = squeezed(text)
+        near = [p for p, (_, needle) in self._phrases.items() if squeezed(needle) in close]
+        if len(near) < 2:
+            return near[0] if near else None
+        return next((p for p in near if self._phrases[p][0].search(body)), near[0])
 
     def _near(self, subject: str) -> bool:
         """Whether the folded subject is a miss of the recovery subject (A1, B1)."""
+        bare = self._replies.sub("", subject, count=1) if self._replies.match(subject) else subject
+        if squeezed(self._subject_folded) in squeezed(bare):
+            return True
         words = self._subject_words.intersection(subject.split())
         if len(words) < min(2, len(self._subject_words)):
             return False
-        bare = self._replies.sub("", subject, count=1) if self._replies.match(subject) else subject
-        if f" {self._subject_folded} " in f" {bare} " or words == self._subject_words:
+        if words == self._subject_words:
+            return True
+        if len(words) >= _TELLING and f" {bare} " in f" {self._subject_folded} ":
+            # A part of it and nothing else: copied badly.
             return True
         return difflib.SequenceMatcher(None, self._subject_folded, bare[:200]).ratio() >= self._near_ratio
 
@@ -109,11 +137,25 @@ class DeclaredPack:
 
     def _read(self, message: InboundMessage, body: str, procedure: Procedure) -> Reading:
         pattern, needle = self._phrases[procedure]
-        body = unicodedata.normalize("NFC", body)
-        found = pattern.search(body)
-        after = body[found.end() :] if found else after_folded(body, needle) if needle in folded(body) else None
-        person = Person() if after is None else self._names.person_after(after, self._now().year)
-        return Reading(normal(message.subject) == self._subject, found is not None, person)
+        after = [body[found.end() :] for found in islice(pattern.finditer(body), _SENTENCES)]
+        exact = bool(after)
+        if not exact and squeezed(needle) in squeezed(folded(body)):
+            after = [rest] if (rest := after_folded(body, needle)) is not None else []
+        return Reading(normal(message.subject) == self._subject, exact, self._best(after))
+
+    def _best(self, after: list[str]) -> Person:
+        """The first who is named in full, if possible with a year; else who comes first.
+
+        Some copy the instruction before they write, sentence and all.
+        """
+        best: Person | None = None
+        for text in after:
+            person = self._names.person_after(text, self._now().year)
+            if best is None or _said(person) > _said(best):
+                best = person
+            if _said(best) == _ALL:
+                break
+        return best or Person()
 
     def decide(self, message: InboundMessage, classification: Classification, evidence: Evidence) -> Decision:
         """See ProcedurePack. C3, S2; S3; A1 to A5; B1 to B7; C; nothing for a follow-up."""
@@ -131,7 +173,7 @@ class DeclaredPack:
                 chosen = B if procedure is B else A
                 reading = classification.reading if isinstance(classification, RecoveryClassification) else None
                 if reading is None:
-                    reading = self._read(message, unquoted(message.text[:_READ]), chosen)
+                    reading = self._read(message, self._body(message), chosen)
                 hold = self._rules.password_and_email if chosen is B else self._rules.password
                 return hold(message, reading, evidence)
 
@@ -154,6 +196,11 @@ class DeclaredPack:
     def render(self, kind: NotificationKind, context: NotificationContext) -> RenderedText:
         """See ProcedurePack."""
         return self._templates.render(kind, context)
+
+
+def _said(person: Person) -> int:
+    named = person.given_name is not None and person.family_name is not None
+    return named + (named and person.birth_year is not None)
 
 
 def _number_pattern(number: Number) -> re.Pattern[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import jinja2
@@ -10,7 +12,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from okienko.plugins.errors import MisconfiguredError
 from okienko.plugins.ports import NotificationContext, RenderedText
 from okienko.plugins.procedure.model import PackFile
-from okienko.schemas import NotificationKind, Verdict
+from okienko.schemas import CaseKind, NotificationKind, Procedure, RuleResult, Verdict
 
 
 class Templates:
@@ -29,6 +31,7 @@ class Templates:
             desk=pack.desk, deadlines=pack.deadlines, recovery=pack.recovery, new_word=pack.new_word, rules=pack.rules
         )
         self._templates: dict[NotificationKind, jinja2.Template] = {}
+        self._rules = pack.rules
         for kind, name in pack.templates.items():
             try:
                 self._templates[kind] = environment.get_template(name)
@@ -38,21 +41,43 @@ class Templates:
                 raise MisconfiguredError(
                     f"template {folder / name} (templates.{kind.value}) is missing or not UTF-8 text: put it there"
                 ) from None
+        self._try_all()
 
     def render(self, kind: NotificationKind, context: NotificationContext) -> RenderedText:
         """Subject and text of one message. Raises MisconfiguredError when the template uses what there is not."""
         case = context.case
         unmet = [result for result in case.decision.results if result.verdict is Verdict.UNMET]
-        try:
-            text = self._templates[kind].render(
-                number=case.csd.number if case.csd else None,
-                kind=case.kind.value,
-                procedure=case.procedure.value if case.procedure else None,
-                unmet=unmet,
-                missing={result.rule for result in unmet},
-                solution=context.solution,
-            )
-        except jinja2.TemplateError as error:
-            raise MisconfiguredError(f"template {self._templates[kind].filename}: {error}") from None
+        text = self._text(
+            kind, case.csd.number if case.csd else None, case.kind, case.procedure, unmet, context.solution
+        )
         subject, _, body = text.partition("\n")
         return RenderedText(" ".join(subject.split()), body.strip("\n") + "\n")
+
+    def _text(
+        self, kind: NotificationKind, number: str | None, case_kind: CaseKind, procedure: Procedure | None,
+        unmet: Sequence[RuleResult], solution: str | None,
+    ) -> str:  # fmt: skip
+        try:
+            return self._templates[kind].render(
+                number=number,
+                kind=case_kind.value,
+                procedure=procedure.value if procedure else None,
+                unmet=unmet,
+                missing={result.rule for result in unmet},
+                solution=solution,
+            )
+        except (jinja2.TemplateError, TypeError, ArithmeticError) as error:
+            raise MisconfiguredError(f"template {self._templates[kind].filename}: {error}") from None
+
+    def _try_all(self) -> None:
+        """Render everything once, in all ways that templates tell apart: a wrong name shows now and not at the first mail."""
+        results = [
+            RuleResult(rule=rule, verdict=Verdict.UNMET, evidence="trial", text_pl=text.pl, text_en=text.en)
+            for rule, text in self._rules.items()
+        ]
+        for kind, number, solution in product(self._templates, ("trial", None), ("trial", None)):
+            for case_kind, procedure in (*product(CaseKind, [None]), *product([CaseKind.RECOVERY], Procedure)):
+                for unmet in ([], results):
+                    self._text(kind, number, case_kind, procedure, unmet, solution)
+            for result in results:
+                self._text(kind, number, CaseKind.TICKET, None, [result], solution)

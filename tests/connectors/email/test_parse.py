@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from corpus import PHRASE_A, SUBJECT, build_corpus, head, mutant, plain
+from corpus import PHRASE_A, SUBJECT, build_corpus, head, plain
+from mutate import mutant
 from okienko.connectors.email.parse import open_attachment, parse_message
 from okienko.plugins.errors import UnreadableError
 from okienko.plugins.raw import RawContent
@@ -23,7 +24,7 @@ def test_mutants_end_in_a_message_or_unreadable() -> None:
     chance = random.Random(7)
     corpus = [mail for _, mail in build_corpus(50)]
     for _ in range(MUTANTS):
-        data = mutant(chance, chance.choice(corpus))
+        data = mutant(chance, corpus)
         try:
             message = parse_message(RawContent(data))
         except UnreadableError:

@@ -1,0 +1,45 @@
+"""The safety net below the queue: work that is on record but has no job gets one.
+
+A job commits with the change that calls for it, so this finds nothing, unless someone deleted jobs, restored a backup in
+parts, or broke a worker off so hard that its queue took the job for cancelled.
+"""
+
+from __future__ import annotations
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from okienko.core.database import enqueue, raw_connection, transaction
+from okienko.core.jobs import Job
+
+log = structlog.get_logger(__name__)
+
+_OWED = {
+    Job.PROCESS: "SELECT id FROM envelope WHERE outcome = 'received'",
+    Job.REGISTER: "SELECT id FROM cases WHERE state = 'decided'",
+    Job.NOTIFY: "SELECT id FROM notification WHERE state = 'queued'",
+    Job.CLOSE: "SELECT DISTINCT case_id AS id FROM closing WHERE done_at IS NULL",
+}
+"""What each kind of job is owed for."""
+
+_WITHOUT_JOB = """
+SELECT owed.id FROM ({owed}) AS owed
+WHERE NOT EXISTS (
+    SELECT FROM pgqueuer q WHERE q.entrypoint = $1 AND q.status IN ('queued', 'picked')
+    AND q.payload = convert_to(owed.id::text, 'UTF8'))
+AND NOT EXISTS (SELECT FROM parked p WHERE p.job = $1 AND p.ref = owed.id AND p.state IN ('parked', 'dropped'))
+"""
+
+
+async def reconcile(engine: AsyncEngine) -> int:
+    """Enqueue what is owed and has no job; how many that were. A job too many does no harm: every job's work is done once."""
+    found = 0
+    async with transaction(engine) as connection:
+        raw = await raw_connection(connection)
+        for job, owed in _OWED.items():
+            ids = [str(row["id"]) for row in await raw.fetch(_WITHOUT_JOB.format(owed=owed), job.value)]
+            await enqueue(connection, job, ids)
+            found += len(ids)
+    if found:
+        log.error("work without a job was found and queued", action="reconcile", jobs=found)
+    return found

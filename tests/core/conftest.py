@@ -1,0 +1,241 @@
+"""The core on a real database, with doubles outside and the queue in the test's own hands."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from okienko.core.audit.keyring import Keyring, KeySource
+from okienko.core.audit.vault import Vault
+from okienko.core.calls import Calls
+from okienko.core.database import make_engine, raw_connection, transaction, upgrade
+from okienko.core.delivery import Delivery
+from okienko.core.intake import DurableIntake
+from okienko.core.pipeline import Pipeline
+from okienko.plugins.errors import TransientError
+from okienko.plugins.loopguard import Loopguard, LoopguardSettings
+from okienko.plugins.ports import Classification, Evidence, NotificationContext, RawItem, RenderedText
+from okienko.plugins.raw import RawContent
+from okienko.plugins.testing.doubles import FixedClock, MemoryChannel, MemoryCsd, MemoryIdentity
+from okienko.plugins.threading import Threading
+from okienko.schemas import (
+    Address,
+    CaseKind,
+    Decision,
+    InboundMessage,
+    NotificationKind,
+    Procedure,
+    RuleResult,
+    Verdict,
+)
+
+
+class WordPack:
+    """A procedure that does what the subject says: `self_service`, `unmet`, `unknown`, `new`, else a plain ticket."""
+
+    name = "words"
+
+    def __init__(self) -> None:
+        self.failures: dict[str, Exception] = {}
+        """Errors by a word of the subject: classifying such a message raises it."""
+        self.render_failure: Exception | None = None
+
+    def classify(self, message: InboundMessage) -> Classification:
+        words = message.subject.split()
+        for word in words:
+            if word in self.failures:
+                raise self.failures[word]
+        login = message.sender.address if message.sender and "login" in words else None
+        if "self_service" in words:
+            return Classification(CaseKind.RECOVERY, Procedure.SELF_SERVICE)
+        if "unmet" in words or "unknown" in words or "met" in words:
+            return Classification(CaseKind.RECOVERY, Procedure.EMERGENCY_PASSWORD, login=login)
+        return Classification(CaseKind.TICKET, login=login)
+
+    def decide(self, message: InboundMessage, classification: Classification, evidence: Evidence) -> Decision:
+        words = message.subject.split()
+        verdict = Verdict.UNMET if "unmet" in words else Verdict.UNKNOWN if "unknown" in words else Verdict.MET
+        return Decision(results=(RuleResult(rule="W1", verdict=verdict, evidence="a word"),))
+
+    def outranks_threading(self, classification: Classification) -> bool:
+        return False
+
+    def needs_registration(self, classification: Classification) -> bool:
+        return classification.procedure is not Procedure.SELF_SERVICE
+
+    def numbers_in(self, text: str) -> tuple[str, ...]:
+        return tuple(word for word in text.split() if word.startswith("ZGL"))
+
+    def render(self, kind: NotificationKind, context: NotificationContext) -> RenderedText:
+        if self.render_failure:
+            raise self.render_failure
+        number = context.case.csd.number if context.case.csd else "-"
+        return RenderedText(f"{kind.value} {number}", context.solution or "")
+
+
+class Bench:
+    """Everything between a message and its answer."""
+
+    def __init__(self, engine: AsyncEngine, spool: Path) -> None:
+        self.engine = engine
+        self.clock = FixedClock()
+        self.channel = MemoryChannel()
+        self.csd = MemoryCsd()
+        self.identity = MemoryIdentity()
+        self.pack = WordPack()
+        self.vault = Vault(KeySource(home=spool, text=Keyring.new().text()))
+        self.stopped: list[str] = []
+        self.resumed: list[str] = []
+        self.monotonic = 0.0
+        self.spool = spool
+        self.build()
+
+    def build(self, *, csd: Any = None, channel: Any = None, seconds: float = 5.0) -> None:
+        """(Re)make pipeline and delivery, as a second worker process would have them."""
+        channel, csd = channel or self.channel, csd or self.csd
+        self.calls = Calls(
+            seconds,
+            on_stop=lambda name, _: self.stopped.append(name),
+            on_resume=self.resumed.append,
+            clock=lambda: self.monotonic,
+        )
+        policies = [Loopguard(LoopguardSettings()), Threading()]
+        self.pipeline = Pipeline(
+            self.engine, self.clock, channels={"memory": channel}, policies=policies, pack=self.pack,
+            identity=self.identity, vault=self.vault, spool=self.spool, calls=self.calls,
+        )  # fmt: skip
+        self.delivery = Delivery(
+            self.engine, self.clock, channels={"memory": channel}, csd=csd, identity=self.identity, pack=self.pack,
+            message_domain="okienko.invalid", calls=self.calls,
+        )  # fmt: skip
+        self.intake = DurableIntake(self.engine, self.clock, max_size=8 << 20, batch_size=100)
+
+    async def take(self, *messages: InboundMessage | bytes, mailbox: str = "default") -> list[UUID]:
+        """Take the messages in, one after the other."""
+        ids = []
+        for message in messages:
+            data = message if isinstance(message, bytes) else message.model_dump_json().encode()
+            item = RawItem(self.channel.channel, "memory", "test", RawContent(data), mailbox=mailbox)
+            ids.append(await self.intake.accept(item))
+        return ids
+
+    async def rows(self, sql: str, *arguments: object) -> list[dict[str, Any]]:
+        """Rows of a query."""
+        async with transaction(self.engine) as connection:
+            return [dict(row) for row in await (await raw_connection(connection)).fetch(sql, *arguments)]
+
+    async def value(self, sql: str, *arguments: object) -> Any:
+        """The one value of a query."""
+        (row,) = await self.rows(sql, *arguments)
+        return next(iter(row.values()))
+
+    async def jobs(self) -> list[tuple[str, UUID]]:
+        """What is queued, in order."""
+        queued = await self.rows("SELECT entrypoint, payload FROM pgqueuer WHERE status = 'queued' ORDER BY id")
+        return [(row["entrypoint"], UUID(row["payload"].decode())) for row in queued]
+
+    async def step(self) -> list[Exception]:
+        """Take all queued jobs and do them, kind by kind; what is to be retried is queued again. The errors."""
+        taken = await self.rows("DELETE FROM pgqueuer WHERE status = 'queued' RETURNING id, entrypoint, payload")
+        taken.sort(key=lambda row: row["id"])
+        kinds: dict[str, list[UUID]] = {}
+        for row in taken:
+            kinds.setdefault(row["entrypoint"], []).append(UUID(row["payload"].decode()))
+        errors: list[Exception] = []
+        for kind, ids in kinds.items():
+            unique = list(dict.fromkeys(ids))
+            for one, result in zip(unique, await self.do(kind, unique), strict=True):
+                if result is not None:
+                    errors.append(result)
+                    await self.queue(kind, one)
+        return errors
+
+    async def do(self, kind: str, ids: Sequence[UUID]) -> Sequence[Exception | None]:
+        """Do one kind of job."""
+        if kind == "process":
+            return await self.pipeline.process(ids)
+        return await getattr(self.delivery, kind)(ids)
+
+    async def queue(self, kind: str, one: UUID) -> None:
+        """Put one job into the queue."""
+        from okienko.core.database import enqueue
+
+        async with transaction(self.engine) as connection:
+            await enqueue(connection, kind, [str(one)])
+
+    async def settle(self) -> None:
+        """Work until nothing is queued. What would be retried for ever fails the test."""
+        for _ in range(20):
+            if not await self.jobs():
+                return
+            errors = await self.step()
+            assert all(isinstance(error, TransientError) for error in errors), errors
+        raise AssertionError(f"never idle: {await self.jobs()}")
+
+
+@pytest.fixture(scope="session")
+def template(postgres: Any) -> Iterator[str]:
+    """A database with the schema, to be copied."""
+    import asyncio
+
+    name = f"template_{uuid4().hex}"
+    postgres.sql(f"CREATE DATABASE {name} TEMPLATE template0")
+
+    async def migrate() -> None:
+        engine = make_engine(postgres.url(name))
+        await upgrade(engine)
+        await engine.dispose()
+
+    asyncio.run(migrate())
+    yield name
+    postgres.sql(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def migrated_url(postgres: Any, template: str) -> Iterator[str]:
+    """A fresh database with the schema."""
+    name = f"test_{uuid4().hex}"
+    postgres.sql(f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield postgres.url(name)
+    postgres.sql(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def store(migrated_url: str) -> AsyncIterator[AsyncEngine]:
+    """The service's engine on it."""
+    engine = make_engine(migrated_url)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+def bench() -> type[Bench]:
+    """To make more than one."""
+    return Bench
+
+
+@pytest.fixture
+async def desk(store: AsyncEngine, tmp_path: Path) -> Bench:
+    """The core with doubles round it."""
+    return Bench(store, tmp_path / "spool")
+
+
+@pytest.fixture
+def mail() -> Any:
+    """Makes messages: each call a new one, from Jan unless said otherwise."""
+    count = 0
+
+    def make(subject: str = "NOWE", **fields: Any) -> InboundMessage:
+        nonlocal count
+        count += 1
+        sender = fields.pop("sender", "jan@poczta.example")
+        fields.setdefault("message_id", f"m{count}.{uuid4().hex}@poczta.example")
+        fields.setdefault("text", f"Treść {count}")
+        return InboundMessage(subject=subject, sender=Address(address=sender) if sender else None, **fields)
+
+    return make
