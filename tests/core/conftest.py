@@ -10,6 +10,8 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from okienko.core.audit.keyring import Keyring, KeySource
+from okienko.core.audit.vault import Vault
 from okienko.core.calls import Calls
 from okienko.core.database import make_engine, raw_connection, transaction, upgrade
 from okienko.core.delivery import Delivery
@@ -86,6 +88,7 @@ class Bench:
         self.csd = MemoryCsd()
         self.identity = MemoryIdentity()
         self.pack = WordPack()
+        self.vault = Vault(KeySource(home=spool, text=Keyring.new().text()))
         self.stopped: list[str] = []
         self.resumed: list[str] = []
         self.monotonic = 0.0
@@ -104,7 +107,7 @@ class Bench:
         policies = [Loopguard(LoopguardSettings()), Threading()]
         self.pipeline = Pipeline(
             self.engine, self.clock, channels={"memory": channel}, policies=policies, pack=self.pack,
-            identity=self.identity, spool=self.spool, calls=self.calls,
+            identity=self.identity, vault=self.vault, spool=self.spool, calls=self.calls,
         )  # fmt: skip
         self.delivery = Delivery(
             self.engine, self.clock, channels={"memory": channel}, csd=csd, identity=self.identity, pack=self.pack,

@@ -68,7 +68,6 @@ async def audit_start(service: Service, role: str) -> None:
     """Audit which code decides from now on."""
     loaded = {s.name: s.version or "" for s in service.plugins.statuses if s.state == "loaded"}
     async with transaction(service.engine) as connection:
-        await connection.exec_driver_sql("SELECT 1")
         data = {"version": version("okienko"), "role": role, "plugins": loaded}
         record(
             await raw_connection(connection),

@@ -93,7 +93,6 @@ async def replay(engine: AsyncEngine, ids: Sequence[int], now: datetime, who: st
     """Put the work back in the queue; returns the ids that were parked. Each is replayed once, however often this runs."""
     async with transaction(engine) as connection:
         raw = await raw_connection(connection)
-        await connection.exec_driver_sql("SELECT 1")
         rows = await _end(raw, ids, "replayed", now, who)
         envelopes = [row["ref"] for row in rows if row["job"] == Job.PROCESS]
         await raw.execute(
@@ -113,7 +112,6 @@ async def drop(engine: AsyncEngine, ids: Sequence[int], now: datetime, who: str)
     """Take the work off the list for good. The bytes stay with the envelope, and the balance counts it as suppressed."""
     async with transaction(engine) as connection:
         raw = await raw_connection(connection)
-        await connection.exec_driver_sql("SELECT 1")
         rows = await _end(raw, ids, "dropped", now, who)
         envelopes = [row["ref"] for row in rows if row["job"] == Job.PROCESS]
         await raw.execute(

@@ -35,7 +35,6 @@ def entry(n: int, **more: Any) -> NewEntry:
 async def raw_transaction(engine: AsyncEngine) -> AsyncIterator[Any]:
     """An asyncpg connection inside okienko's own transaction."""
     async with transaction(engine) as connection:
-        await connection.exec_driver_sql("SELECT 1")
         yield await raw_connection(connection)
 
 

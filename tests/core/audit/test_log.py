@@ -100,9 +100,9 @@ async def test_a_stricter_isolation_level_is_told_to_try_again(engine: AsyncEngi
     await upgrade(engine)
 
     async def stale() -> None:
-        async with transaction(engine) as connection:
+        strict = engine.execution_options(isolation_level="REPEATABLE READ")
+        async with transaction(strict) as connection:
             raw = await raw_connection(connection)
-            await connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             await raw.fetchval("SELECT seq FROM audit_head")
             await write(engine, [entry(1)])
             log.record(raw, [entry(2)])
@@ -116,9 +116,6 @@ async def test_recording_needs_our_transaction(engine: AsyncEngine) -> None:
     await upgrade(engine)
     async with engine.connect() as connection:
         with pytest.raises(RuntimeError, match=r"database\.transaction"):
-            log.record(await raw_connection(connection), [entry(1)])
-    with pytest.raises(RuntimeError, match="before the transaction began"):
-        async with transaction(engine) as connection:
             log.record(await raw_connection(connection), [entry(1)])
     assert await intact(engine) == 0
 

@@ -17,6 +17,7 @@ from okienko.core.audit.anchor import trusted_keys
 from okienko.core.audit.erasure import erase
 from okienko.core.audit.vault import Erased
 from okienko.core.audit.verify import verify, verify_on
+from okienko.core.calls import Calls
 from okienko.core.cli.intake import until_idle
 from okienko.core.database import upgrade
 from okienko.core.pipeline import Pipeline
@@ -161,7 +162,7 @@ def pipeline_with(service: Service, identity: MemoryIdentity) -> Pipeline:
     return Pipeline(
         service.engine, service.now, channels=plugins.channels, policies=list(plugins.policies.values()),
         pack=plugins.procedures["puesc"], identity=identity, vault=service.vault, spool=service.settings.home / "spool",
-        timeout=10,
+        calls=Calls(10.0, on_stop=plugins.stop, on_resume=plugins.resume),
     )  # fmt: skip
 
 

@@ -45,7 +45,6 @@ async def daily(engine: AsyncEngine, now: datetime, *, keys: KeySource, folder: 
     """
     async with transaction(engine) as connection:
         raw = await raw_connection(connection)
-        await connection.exec_driver_sql("SELECT 1")
         if not await raw.fetchval(_ONE):
             return Done()
         report = None
@@ -81,7 +80,6 @@ async def anchor_now(engine: AsyncEngine, now: datetime, *, keys: KeySource, fol
     """Anchor the chain's end at once, whatever was anchored before. Raises as `daily` does."""
     async with transaction(engine) as connection:
         raw = await raw_connection(connection)
-        await connection.exec_driver_sql("SELECT 1")
         return await _anchor(raw, now, keys, folder, who)
 
 

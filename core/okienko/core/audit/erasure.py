@@ -57,7 +57,6 @@ async def erase(engine: AsyncEngine, vault: Vault, key: str, *, reason: str, who
     """
     async with transaction(engine) as connection:
         raw = await raw_connection(connection)
-        await connection.exec_driver_sql("SELECT 1")
         case_id = await cases.find(raw, key)
         if case_id is None:
             raise PermanentError(f"there is no case {key!r}: give its id or its number; `okienko cases` lists them")

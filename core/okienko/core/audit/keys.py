@@ -39,7 +39,6 @@ async def prepare(engine: AsyncEngine, source: KeySource, now: datetime) -> Keyr
     """
     async with transaction(engine) as connection:
         raw = await raw_connection(connection)
-        await connection.exec_driver_sql("SELECT 1")
         # Only the first start has something to write; every other one reads and goes on.
         registered = await _registered(raw)
         if not registered:
@@ -99,7 +98,6 @@ async def rotate(engine: AsyncEngine, vault: Vault, now: datetime, who: str) -> 
     while True:
         async with transaction(engine) as connection:
             raw = await raw_connection(connection)
-            await connection.exec_driver_sql("SELECT 1")
             count = await vault.rewrap(raw, _BATCH)
             total += count
             if not count:
@@ -116,7 +114,6 @@ async def prune(engine: AsyncEngine, vault: Vault, now: datetime, who: str) -> l
     """
     async with transaction(engine) as connection:
         raw = await raw_connection(connection)
-        await connection.exec_driver_sql("SELECT 1")
         # While this is held nobody wraps; who wraps next reads the file again and finds the newer keys only.
         await raw.execute(ROTATING)
         source, ring = vault.source, vault.source.load()

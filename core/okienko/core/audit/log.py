@@ -68,10 +68,6 @@ async def flush(raw: Any) -> None:
     """Append what was recorded. Nothing may be done in the transaction afterwards but COMMIT."""
     pending = _pending.get(raw)
     if pending:
-        if not raw.is_in_transaction():
-            raise RuntimeError(
-                "audit entries were recorded before the transaction began: they could not commit with it"
-            )
         entries = list(pending)
         pending.clear()
         await append(raw, entries)

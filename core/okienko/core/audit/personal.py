@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from datetime import datetime
-from uuid import UUID
 
-from okienko.core.audit.entries import AuditAction, NewEntry
 from okienko.core.judging import Judged
 
 
@@ -24,14 +20,3 @@ def decision_personal(judged: Judged) -> bytes | None:
         "evidence": {result.rule: result.evidence for result in decision.results},
     }
     return json.dumps(told, ensure_ascii=False).encode()
-
-
-def look_up_entries(backend: str, envelope_ids: Sequence[UUID], who: str, now: datetime) -> list[NewEntry]:
-    """Entries for look-ups by login that are about to be made for messages. The login stands in the message, not here."""
-    return [
-        NewEntry(
-            AuditAction.LOOKED_UP, now, who, subject=f"account at {backend}", reason="to decide on the message",
-            data={"backend": backend, "operation": "find_by_login", "envelope": str(envelope_id)},
-        )
-        for envelope_id in envelope_ids
-    ]  # fmt: skip

@@ -217,9 +217,8 @@ async def verify(
     unreadable: Sequence[str] = (),
 ) -> Report:
     """Check the whole chain in one consistent snapshot, in bounded memory. Raises TransientError when the database is away."""
-    async with transaction(engine) as connection:
+    async with transaction(engine, snapshot=True) as connection:
         raw = await raw_connection(connection)
-        await connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         return await verify_on(raw, anchors, trusted, unreadable)
 
 
@@ -245,9 +244,8 @@ async def verify_on(
 
 async def verify_tail(engine: AsyncEngine, length: int) -> Report:
     """Check the last `length` entries and the head only: quick, and blind to what lies before."""
-    async with transaction(engine) as connection:
+    async with transaction(engine, snapshot=True) as connection:
         raw = await raw_connection(connection)
-        await connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         head = await read_head(raw)
         if head is None:
             return Report(findings=[Finding(Problem.HEAD, 0, "the head row of the chain is gone")])

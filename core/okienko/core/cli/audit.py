@@ -153,15 +153,13 @@ async def _show(key: str | None, reason: str | None, as_json: bool) -> None:  # 
         vault = Vault(keys)
         async with transaction(engine) as connection:
             raw = await raw_connection(connection)
-            await connection.exec_driver_sql("SELECT 1")
             case_id = await _case_id(raw, key) if key else None
             if reason is not None:
                 # Committed before anything is shown.
                 who = getpass.getuser()
                 record(raw, [NewEntry(AuditAction.DISCLOSED, utc_now(), who, case_id, "audit", reason)])
-        async with transaction(engine) as connection:
+        async with transaction(engine, snapshot=True) as connection:
             raw = await raw_connection(connection)
-            await connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             head = await read_head(raw)
             if as_json and case_id is None:
                 print_json({"chain": str(head.chain) if head else None, "entries": head.seq if head else 0})

@@ -88,7 +88,6 @@ async def _upgrade() -> list[str]:
         done = await database.upgrade(engine)
         if done:
             async with database.transaction(engine) as connection:
-                await connection.exec_driver_sql("SELECT 1")
                 entry = NewEntry(AuditAction.SCHEMA_UPGRADED, utc_now(), getpass.getuser(), data={"done": done})
                 record(await database.raw_connection(connection), [entry])
         return done
