@@ -248,6 +248,46 @@ def test_two_spoofs_are_no_proof_either(
         assert judge(*results).proof is not Proof.PROVED
 
 
+_evil = st.sampled_from(
+    ["evil.example", "xpoczta.example", "poczta.example.evil.example", "example", "poczta.evil.example"]
+)
+_forms = st.sampled_from(["{}", "@{}", "jan@{}", '"{}"', "poczta.example@{}", '"jan@poczta.example"@{}', "{}."])
+_names = st.sampled_from(
+    ["header.from", "header.d", "header.i", "smtp.mailfrom", "smtp.helo", "header.s", "reason", "policy.x"]
+)
+_methods = st.sampled_from(["dmarc", "dkim", "spf", "arc", "auth", "iprev", "x-poczta"])
+_outcomes = st.sampled_from(["pass", "none", "neutral", "softfail", "temperror"])
+_properties = st.lists(st.tuples(_names, _forms, _evil), max_size=4)
+
+
+@given(st.lists(st.tuples(_methods, _outcomes, _properties), min_size=1, max_size=5))
+def test_what_passed_for_others_proves_nothing(rows: list[tuple[str, str, list[tuple[str, str, str]]]]) -> None:
+    parts = [
+        f"{method}={outcome} " + " ".join(f"{name}={form.format(domain)}" for name, form, domain in properties)
+        for method, outcome, properties in rows
+    ]
+    assert judge("mx.example; " + "; ".join(parts)).proof is Proof.UNPROVED
+
+
+_gap = st.sampled_from([" ", "\r\n\t", " (a comment) ", " (; dmarc=fail) ", "  "])
+_proofs = st.sampled_from(
+    [
+        ("dmarc", "header.from"),
+        ("dkim", "header.d"),
+        ("spf", "smtp.mailfrom"),
+        ("DMARC", "Header.From"),
+        ("dkim", "header.i"),
+    ]
+)
+
+
+@given(_proofs, _gap, _gap, st.booleans())
+def test_a_proof_is_one_however_it_is_written(proof: tuple[str, str], before: str, between: str, quoted: bool) -> None:
+    domain = '"poczta.example"' if quoted else "poczta.example"
+    field = f"mx.example;{before}spf=none smtp.helo=x;{between}{proof[0]}=pass{between}{proof[1]}={domain}{before}"
+    assert judge(field).proof is Proof.PROVED
+
+
 @pytest.mark.parametrize(
     "sender",
     [
