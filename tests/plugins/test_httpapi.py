@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
@@ -153,6 +153,7 @@ def test_safe_addresses(url: str) -> None:
     assert safe_url(url) == url
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300), st.from_regex(r"\d{11}", fullmatch=True), st.text(max_size=300))
 def test_no_pesel_in_what_is_quoted(before: str, pesel: str, after: str) -> None:
     told = harmless(f"{before}{pesel}{after}")

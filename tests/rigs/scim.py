@@ -205,6 +205,8 @@ class BadScim:
         parts = urlsplit(path)
         if parts.path == "/ServiceProviderConfig":
             return _json(200, self.config if self.config is not None else self._config())
+        if parts.path == "/token":
+            return _json(200, {"access_token": f"t{len(self.seen)}", "expires_in": 300})
         if self.answers:
             return self.answers.pop(0)
         if parts.path == "/Users/.search":
@@ -264,7 +266,7 @@ def bad_scim(**flags: Any) -> Iterator[BadScim]:
         def _handle(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
             data = self.rfile.read(length)
-            body = json.loads(data) if data else None
+            body = json.loads(data) if "json" in self.headers.get("Content-Type", "") else data.decode()
             status, headers, content = peer.answer(self.command, self.path, dict(self.headers), body)
             self.send_response(status)
             for name, value in headers.items():

@@ -231,5 +231,24 @@ async def test_no_version_no_if_match() -> None:
         assert "If-Match" not in headers
 
 
+async def test_client_credentials() -> None:
+    with bad_scim(users=people()) as peer:
+        values = {
+            "URL": peer.url, "TOKEN_URL": f"{peer.url}/token", "CLIENT_ID": "okienko", "CLIENT_SECRET": "sekret",
+            "SCOPE": "scim",
+        }  # fmt: skip
+        backend = ScimIdentity(
+            load_settings(ScimIdentitySettings, {f"OKIENKO_IDENTITY_SCIM_{k}": v for k, v in values.items()})
+        )
+        assert await backend.get("3") is not None
+        peer.answers = [(401, {"WWW-Authenticate": "Bearer"}, b"")]
+        assert await backend.get("3") is not None
+        await backend.close()
+        tokens = [(headers["Authorization"][:6], body) for _, path, headers, body in peer.seen if path == "/token"]
+        assert tokens == [("Basic ", "grant_type=client_credentials&scope=scim")] * 2, "a new one after the 401"
+        used = [headers["Authorization"] for _, path, headers, _ in peer.seen if path == "/Users/3"]
+        assert used == ["Bearer t1", "Bearer t1", "Bearer t4"]
+
+
 def _ok(resource: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
     return 200, {}, json.dumps(resource).encode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from okienko.plugins.senderproof.authresults import NotReadableError, authserv_id, parse
@@ -77,6 +77,7 @@ def test_not_readable(value: str) -> None:
         parse(value)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.sampled_from(list('mx.;=()"\\ \t\r\nadkim1/-_,@żé')), max_size=80))
 def test_never_another_error(value: str) -> None:
     try:
@@ -89,6 +90,7 @@ _words = st.from_regex(r"[a-z0-9]([a-z0-9_-]{0,8}[a-z0-9])?", fullmatch=True)
 _values = st.text(st.characters(blacklist_categories=("Cc", "Cs"), blacklist_characters=" "), min_size=0, max_size=30)
 
 
+@settings(deadline=None)
 @given(_words, _words, _words, _words, _values)
 def test_what_is_quoted_comes_back_and_adds_nothing(method: str, result: str, kind: str, name: str, value: str) -> None:
     quoted = value.replace("\\", "\\\\").replace('"', '\\"')
@@ -96,6 +98,7 @@ def test_what_is_quoted_comes_back_and_adds_nothing(method: str, result: str, ki
     assert [(r.method, r.result, r.properties) for r in found.results] == [(method, result, {f"{kind}.{name}": value})]
 
 
+@settings(deadline=None)
 @given(_values)
 def test_a_comment_adds_nothing(value: str) -> None:
     escaped = "".join(f"\\{c}" if c in "()\\" else c for c in value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from okienko.plugins.errors import MisconfiguredError
@@ -20,8 +20,8 @@ DMARC = "mx.example; dmarc=pass header.from=poczta.example"
 def judge(
     *results: str, sender: str | tuple[str, ...] = JAN, ids: tuple[str, ...] = ("mx.example",), **more: object
 ) -> SenderVerdict:
-    settings = SenderProofSettings(authserv_ids=list(ids), **more)  # type: ignore[arg-type]
-    return SenderProof(settings).judge(results, (sender,) if isinstance(sender, str) else sender)
+    chosen = SenderProofSettings(authserv_ids=list(ids), **more)  # type: ignore[arg-type]
+    return SenderProof(chosen).judge(results, (sender,) if isinstance(sender, str) else sender)
 
 
 @pytest.mark.parametrize(
@@ -219,6 +219,7 @@ def test_alignment(one: str, other: str, relaxed: bool) -> None:
     assert organisational("pl") is None
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=60), max_size=4), st.lists(st.text(max_size=40), max_size=2))
 def test_nothing_random_is_proved(results: list[str], senders: list[str]) -> None:
     proof = SenderProof(SenderProofSettings(authserv_ids=["mx.example"], fields=10))
@@ -228,6 +229,7 @@ def test_nothing_random_is_proved(results: list[str], senders: list[str]) -> Non
 _local = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60)
 
 
+@settings(deadline=None)
 @given(_local)
 def test_an_envelope_sender_that_the_server_quotes_rightly_proves_nothing(local: str) -> None:
     """The attacker picks the local part; the server quotes it (RFC 8601, section 2.2)."""
@@ -237,6 +239,7 @@ def test_an_envelope_sender_that_the_server_quotes_rightly_proves_nothing(local:
     assert judge(field).proof is Proof.UNPROVED
 
 
+@settings(deadline=None)
 @given(st.sampled_from(SPOOFS), st.sampled_from(SPOOFS), st.integers(1, 3))
 def test_two_spoofs_are_no_proof_either(
     one: tuple[str, tuple[str, ...]], two: tuple[str, tuple[str, ...]], where: int
@@ -246,6 +249,48 @@ def test_two_spoofs_are_no_proof_either(
         results.insert(where, DMARC)
     if not results or results[0] != DMARC:
         assert judge(*results).proof is not Proof.PROVED
+
+
+_evil = st.sampled_from(
+    ["evil.example", "xpoczta.example", "poczta.example.evil.example", "example", "poczta.evil.example"]
+)
+_forms = st.sampled_from(["{}", "@{}", "jan@{}", '"{}"', "poczta.example@{}", '"jan@poczta.example"@{}', "{}."])
+_names = st.sampled_from(
+    ["header.from", "header.d", "header.i", "smtp.mailfrom", "smtp.helo", "header.s", "reason", "policy.x"]
+)
+_methods = st.sampled_from(["dmarc", "dkim", "spf", "arc", "auth", "iprev", "x-poczta"])
+_outcomes = st.sampled_from(["pass", "none", "neutral", "softfail", "temperror"])
+_properties = st.lists(st.tuples(_names, _forms, _evil), max_size=4)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(_methods, _outcomes, _properties), min_size=1, max_size=5))
+def test_what_passed_for_others_proves_nothing(rows: list[tuple[str, str, list[tuple[str, str, str]]]]) -> None:
+    parts = [
+        f"{method}={outcome} " + " ".join(f"{name}={form.format(domain)}" for name, form, domain in properties)
+        for method, outcome, properties in rows
+    ]
+    assert judge("mx.example; " + "; ".join(parts)).proof is Proof.UNPROVED
+
+
+_gap = st.sampled_from([" ", "\r\n\t", " (a comment) ", " (; dmarc=fail) ", "  "])
+_proofs = st.sampled_from(
+    [
+        ("dmarc", "header.from"),
+        ("dkim", "header.d"),
+        ("spf", "smtp.mailfrom"),
+        ("DMARC", "Header.From"),
+        ("dkim", "header.i"),
+    ]
+)
+
+
+@settings(deadline=None)
+@given(_proofs, _gap, _gap, st.booleans())
+def test_a_proof_is_one_however_it_is_written(proof: tuple[str, str], before: str, between: str, quoted: bool) -> None:
+    domain = '"poczta.example"' if quoted else "poczta.example"
+    field = f"mx.example;{before}spf=none smtp.helo=x;{between}{proof[0]}=pass{between}{proof[1]}={domain}{before}"
+    assert judge(field).proof is Proof.PROVED
 
 
 @pytest.mark.parametrize(

@@ -144,18 +144,21 @@ class ScimWire:
 
     async def _page(self, expression: str | None, start: int, count: int | None = None) -> Resource:
         asked: dict[str, Any] = {"startIndex": start, "count": count or self._page_size}
+        by_post = expression is not None and self._search_by_post
         if expression is not None:
             asked["filter"] = expression
-            if self._search_by_post:
-                # Logins and PESELs do not belong in addresses, which servers log (RFC 7644, section 7.5.2).
-                body = await self._post_search(asked)
-                if body is not None:
-                    return body
-                self._search_by_post = False
+        if by_post:
+            # Logins and PESELs do not belong in addresses, which servers log (RFC 7644, section 7.5.2).
+            body = await self._post_search(asked)
+            if body is not None:
+                return body
         answer = await self._api.request("GET", "/Users", params=asked, headers=_ACCEPT, repeatable=True)
         found = _list(_body(answer, "listing accounts"))
         if found is None:
             raise MisconfiguredError("GET /Users is no SCIM list: check the setting URL")
+        if by_post:
+            # GET works where POST did not: the server has no such search.
+            self._search_by_post = False
         return found
 
     async def _post_search(self, asked: Mapping[str, Any]) -> Resource | None:
