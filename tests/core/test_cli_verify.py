@@ -104,6 +104,8 @@ def test_a_trusted_list(pki: Pki, tmp_path: Path) -> None:
 
 def test_bad_use(pki: Pki, tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_bytes(b"<a/>")
+    (tmp_path / "no.pem").write_bytes(b"x")
+    assert run("verify", tmp_path / "a.xml", "--trust", tmp_path / "no.pem", home=tmp_path).returncode == 2
     for arguments in (["nowhere.pdf"], [tmp_path / "a.xml", "--at", "x"], [tmp_path / "a.xml", "--pin-seal", "x"], []):
         assert run("verify", *arguments, home=tmp_path).returncode == 2
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -158,3 +160,25 @@ async def test_ages_of_trust_files_are_metrics(make: Make) -> None:
 def test_a_list_that_is_refused_counts_as_wrong() -> None:
     publish([{"kind": "trusted_list", "state": "refused", "name": "x", "issued": None, "until": None}])
     assert REGISTRY.get_sample_value("okienko_trust_files_wrong", {"kind": "trusted_list"}) == 1
+
+
+def test_the_service_does_not_load_the_libraries(pki: Pki, tmp_path: Path) -> None:
+    """A service that checks no document pays nothing: not for PDF, XML, ASN.1 or cryptography."""
+    code = """
+import os, sys
+from pathlib import Path
+from okienko.core.cli import app
+from okienko.core.service import find_verifying
+from okienko.core.settings import load_core_settings
+from okienko.plugins.context import PluginContext
+from okienko.plugins.manager import Plugins
+settings = load_core_settings(os.environ)
+plugins = Plugins.load(PluginContext(home=settings.home, environ=os.environ))
+assert [s.state for s in plugins.statuses if s.name == "signature"] == ["loaded"]
+assert find_verifying(plugins, settings, os.environ).configured
+heavy = {"pyhanko", "pyhanko_certvalidator", "lxml", "asn1crypto", "pypdf", "signxml", "aiohttp", "cryptography"}
+print(sorted(heavy & {name.partition(".")[0] for name in sys.modules}))
+"""
+    environ = {**os.environ, **pki.environ(), "OKIENKO_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -29,6 +29,8 @@ async def watch_trust(verifying: Verifying, interval: float = INTERVAL) -> None:
             publish(await once.trust_status())
         except OkienkoError as error:
             log.error("trust files cannot be read", action="trust", problem=str(error))  # noqa: TRY400  the message says all
+        except Exception:
+            log.exception("the look at the trust files failed", action="trust")
         finally:
             await once.close()
         await asyncio.sleep(interval)

@@ -163,12 +163,17 @@ class Verifying:
         return {name: value for name, value in self.environ.items() if name.upper().startswith(prefix)}
 
     async def _start(self) -> _Worker:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "okienko.core.verifyworker",
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-            env={name: value for name in _PASSED_ON if (value := os.environ.get(name)) is not None},
-            limit=1 << 20, start_new_session=True,
-        )  # fmt: skip
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "okienko.core.verifyworker",
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+                env={name: value for name in _PASSED_ON if (value := os.environ.get(name)) is not None},
+                limit=1 << 20, start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:
+            # No memory or no process left at this moment.
+            log.warning("no worker can be started", action="verify", reason=error.strerror)
+            raise _Died from None
         worker = _Worker(process)
         start = {
             "environ": self._own_environ(), "home": str(self.home), "plugin": self.plugin, "verifier": self.verifier,

@@ -174,6 +174,31 @@ def test_hybrid_reference_file_is_accepted_and_said(pki: Pki, check: Check) -> N
     assert found.report.valid
 
 
+def test_ber_of_indefinite_length(pki: Pki, check: Check) -> None:
+    """The real podpis zaufany comes like that."""
+    signed = podpis_zaufany_pdf(plain_pdf(), pki["seal"], NAME, JAN_PESEL)
+    start = signed.index(b"<3082") + 1
+    end = signed.index(b">", start)
+    octets = indefinite(bytes.fromhex(signed[start:end].decode()), 3)
+    changed = signed[:start] + octets.hex().encode().ljust(end - start, b"0") + signed[end:]
+    assert changed[start : start + 4] == b"3080"
+    assert codes(check(changed)) == []
+    more = octets[:-2] + b"\x05\x00\x00\x00"
+    assert codes(check(signed[:start] + more.hex().encode().ljust(end - start, b"0") + signed[end:])) == ["malformed"]
+
+
+def indefinite(octets: bytes, levels: int) -> bytes:
+    """The value and its last part, `levels` deep, with indefinite lengths (X.690, 8.1.3.6)."""
+    header = 2 + (octets[1] & 0x7F if octets[1] & 0x80 else 0)
+    length = int.from_bytes(octets[2:header], "big") if header > 2 else octets[1]
+    inner = octets[header : header + length]
+    if levels > 1:
+        # ContentInfo: the OID (11 octets), then [0] with the SignedData in it.
+        skip = 11 if levels == 3 else 0
+        inner = inner[:skip] + indefinite(inner[skip:], levels - 1)
+    return octets[:1] + b"\x80" + inner + b"\0\0"
+
+
 def hybrid_pdf() -> bytes:
     """A classic table whose trailer points at a cross-reference stream as well (ISO 32000-1, 7.5.8.4)."""
     plain = plain_pdf()

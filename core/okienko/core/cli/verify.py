@@ -17,6 +17,7 @@ from okienko.core.cli.output import print_json
 from okienko.core.settings import load_core_settings
 from okienko.core.verifying import Checked, Verifying
 from okienko.plugins.context import utc_now
+from okienko.plugins.errors import MisconfiguredError
 from okienko.plugins.signature.problems import Code
 from okienko.plugins.signatures import SignatureReport
 
@@ -73,7 +74,12 @@ def add_to(app: typer.Typer) -> None:
                     "the SHA-256 of a public key is 64 hexadecimal digits", param_hint="--pin-seal"
                 )
         environ = dict(os.environ) | {_PREFIX + name: value for name, value in given.items() if value}
-        checked = asyncio.run(_verify(environ, file, moment, content))
+        try:
+            checked = asyncio.run(_verify(environ, file, moment, content))
+        except MisconfiguredError as error:
+            # An option or a setting names a file that is no certificate, CRL or list.
+            sys.stderr.write(f"okienko: {error}\n")
+            raise typer.Exit(2) from None
         report = checked.verification.report
         if as_json:
             print_json(as_contract(report))

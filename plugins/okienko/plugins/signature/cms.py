@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from asn1crypto import cms, x509
+from asn1crypto import cms, parser, x509
 from asn1crypto import core as asn1
 from cryptography.exceptions import InvalidSignature
 from pyhanko.sign.general import CMSExtractionError, CMSStructuralError, SignedDataCerts
@@ -80,11 +80,28 @@ def load_signed_data(octets: bytes) -> cms.SignedData:
     try:
         # asn1crypto does not look at the outermost tag.
         info = cms.ContentInfo.load(octets if octets[:1] == b"\x30" else b"", strict=True)
+        # Nor does it mind what stands behind the last part of a sequence.
+        if not _has_parts(info.contents, 2):
+            raise Refused(Code.MALFORMED, "its CMS holds more than a signature")
         if info["content_type"].native != "signed_data":
             raise Refused(Code.UNSUPPORTED, "a CMS that is not SignedData")
         return info["content"]
     except (ValueError, TypeError, KeyError):
         raise Refused(Code.UNREADABLE, "its CMS cannot be read") from None
+
+
+def encoded_length(octets: bytes, start: int = 0) -> int:
+    """Where the BER value that begins at `start` ends. Raises ValueError when it is cut off."""
+    _, end = parser._parse(octets, len(octets), start)  # noqa: SLF001  the public one does not tell the length
+    return int(end)
+
+
+def _has_parts(octets: bytes, count: int) -> bool:
+    """Whether the octets are exactly so many BER values."""
+    place = 0
+    for _ in range(count):
+        place = encoded_length(octets, place)
+    return place == len(octets)
 
 
 def check_cms(signed_data: cms.SignedData, digest_of: Callable[[str], bytes], pins: Collection[str]) -> CmsSignature:

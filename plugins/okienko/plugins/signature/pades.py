@@ -13,7 +13,7 @@ from pyhanko.sign.validation.errors import SignatureValidationError
 from pyhanko.sign.validation.pdf_embedded import EmbeddedPdfSignature
 from pyhanko.sign.validation.status import SignatureCoverageLevel
 
-from okienko.plugins.signature.cms import check_cms, load_signed_data
+from okienko.plugins.signature.cms import check_cms, encoded_length, load_signed_data
 from okienko.plugins.signature.intact import Intact, aware
 from okienko.plugins.signature.podpis_zaufany import from_reason
 from okienko.plugins.signature.problems import Code, Refused, problem
@@ -100,20 +100,13 @@ def _contents(hole: bytes, parsed: bytes) -> bytes:
     octets = bytes.fromhex(digits.decode("ascii"))
     if octets != parsed:
         raise Refused(Code.WRAPPING, "the signature stands in another place than its ByteRange leaves out")
-    length = _encoded_length(octets)
+    try:
+        length = encoded_length(octets)
+    except (ValueError, IndexError):
+        raise Refused(Code.UNREADABLE, "its CMS cannot be read") from None
     if any(octets[length:]):
         raise Refused(Code.MALFORMED, "something stands behind the signature in its padding")
     return octets[:length]
-
-
-def _encoded_length(octets: bytes) -> int:
-    from asn1crypto import parser
-
-    try:
-        _, consumed = parser._parse(octets, len(octets))  # noqa: SLF001  the public one does not tell the length
-    except (ValueError, IndexError):
-        raise Refused(Code.UNREADABLE, "its CMS cannot be read") from None
-    return int(consumed)
 
 
 def _text(entry: Any, key: str) -> str | None:

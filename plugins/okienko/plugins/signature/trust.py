@@ -156,7 +156,7 @@ def read_crls(folder: Path | None) -> list[asn1_crl.CertificateList]:
         return []
     if not folder.is_dir():
         raise MisconfiguredError(f"the folder of CRLs {folder} does not exist")
-    files = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in (".crl", ".pem", ".der") and p.is_file()]
+    files = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in (".crl", ".pem") and p.is_file()]
     return newest_crls([crl for path in files for crl in parse_crls(path.read_bytes(), str(path))])
 
 
