@@ -86,7 +86,9 @@ def told(row: str, *, columns: int) -> bool:
 def tests_own_variables() -> set[str]:
     """The variables that the tests themselves read."""
     here = Path(__file__).parent
-    return {n for path in here.rglob("*.py") for n in re.findall(r"\bOKIENKO_TEST_[A-Z_]+[A-Z]\b", path.read_text("utf-8"))}
+    return {
+        n for path in here.rglob("*.py") for n in re.findall(r"\bOKIENKO_TEST_[A-Z_]+[A-Z]\b", path.read_text("utf-8"))
+    }
 
 
 def test_no_document_speaks_of_a_setting_or_metric_that_is_not_there() -> None:
