@@ -198,7 +198,7 @@ def test_a_wrong_setting_stops_the_start_with_its_name_and_cure(
 ) -> None:
     environ = place.environ | {setting: value}
     done = subprocess.run([OKIENKO, "serve"], env=environ, check=False, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert "hidden-word" not in done.stderr

@@ -123,7 +123,7 @@ def test_each_planted_fault_is_found(tmp_path: Path) -> None:
         (tmp_path / f"test_fault_{number:02}.py").write_text(HEAD + frame.format(fault), encoding="utf-8")
     (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\n", encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-rA", "--tb=no", "-p", "no:cacheprovider", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300, check=False)
     lines = done.stdout.splitlines()
     missed = []
     for number, (_, _, check) in enumerate(FAULTS):

@@ -148,9 +148,12 @@ def test_check_names_a_template_that_cannot_be_written(place: Installation, tmp_
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "closed.txt.j2").write_text("Sprawa {{ no_such_thing }}\n")
     done = changed(place, "check", "--json", OKIENKO_PUESC_TEMPLATES_PATH=str(tmp_path))
-    (error,) = [f for f in map(json.loads, done.stdout.splitlines()) if f["severity"] == "error"]
-    assert error["subject"] == "procedure puesc"
-    assert "no_such_thing" in error["message"]
+    plugin, chosen = [f for f in map(json.loads, done.stdout.splitlines()) if f["severity"] == "error"]
+    assert plugin["subject"] == "plugin puesc"
+    assert "closed.txt.j2" in plugin["message"]
+    assert "no_such_thing" in plugin["message"]
+    # What follows from it is said too: the procedure that is asked for is not there.
+    assert "OKIENKO_PROCEDURE" in chosen["message"]
 
 
 def test_check_names_a_relay_that_does_not_answer(place: Installation) -> None:
@@ -200,7 +203,7 @@ def test_ctrl_c_at_a_pause_of_the_tour_ends_it_cleanly(place: Installation) -> N
             assert time.monotonic() < deadline
             said += os.read(master, 4096)
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
+        assert process.wait(100) == 130
     finally:
         process.kill()
         process.wait()
