@@ -89,6 +89,20 @@ def test_file(tmp_path: Path) -> None:
     assert password.get_secret_value() == "hasło z pliku"
 
 
+def test_a_value_and_a_file_at_once(tmp_path: Path) -> None:
+    """Which of them counts would depend on the order of the environment."""
+    (tmp_path / "secret").write_text("from-a-file", encoding="utf-8")
+    both = {"OKIENKO_MAIL_PASSWORD": "from-value", "OKIENKO_MAIL_PASSWORD_FILE": str(tmp_path / "secret")}
+    for environ in (both, dict(reversed(both.items()))):
+        with pytest.raises(MisconfiguredError, match="set the same: leave one of them out"):
+            load_settings(Mail, environ)
+
+
+def test_nested_names_are_not_let_through() -> None:
+    with pytest.raises(MisconfiguredError, match="OKIENKO_MAIL_HOST__NAME is no setting"):
+        load_settings(Mail, {"OKIENKO_MAIL_HOST__NAME": "x"})
+
+
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(MisconfiguredError, match=r"OKIENKO_MAIL_PASSWORD_FILE: cannot read .*none: No such file"):
         load_settings(Mail, {"OKIENKO_MAIL_PASSWORD_FILE": str(tmp_path / "none")})

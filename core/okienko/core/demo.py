@@ -6,6 +6,8 @@ leaves behind are cases like any others.
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 import sys
 import tempfile
 import time
@@ -93,36 +95,64 @@ async def tour(*, pause: bool) -> int:
     wrong = 0
     tag = uuid4().hex[:12]
     async with open_service() as service, working(service.worker):
-        say(
-            f"okienko is up after {time.perf_counter() - started:.1f} s; everything it writes is in {service.settings.home}\n\n"
-        )
-        _wait(pause, "Eleven sample mails come in")
+        say(f"okienko is up after {time.perf_counter() - started:.1f} s, on {_where(service)}.\n\n")
         chosen = samples(tag)
+        await _step(pause, f"1. {len(chosen)} sample mails come in; each is read, decided, registered and answered")
         with tempfile.TemporaryDirectory() as folder:
             _write(chosen, Path(folder))
             results = [line async for line in take_in(service, [Path(folder)])]
+        say(_row("", "the mail", "what became of it", "number", "decision") + "\n")
         for sample, line in zip(chosen, results, strict=True):
             bad = _differences(sample, line)
             wrong += bool(bad)
             case = line["case"] or {}
             number = (case.get("csd") or {}).get("number") or "-"
-            rules = " ".join(case.get("unmet", [])) or "-"
-            mark = "ok " if not bad else "BAD"
-            decision = case.get("decision") or "-"
-            say(f"  {mark} {sample.about:<52} {line['outcome']:<10} {number:<13} {decision:<6} unmet: {rules}\n")
+            verdict = case.get("decision") or "-"
+            for name, key in (("not met", "unmet"), ("to be checked", "unknown")):
+                if case.get(key) and (key == "unmet" or not case.get("unmet")):
+                    verdict += f", {name}: {' '.join(case[key])}"
+            say(
+                _row("BAD" if bad else "ok", sample.about, _OUTCOMES.get(line["outcome"], "waits"), number, verdict)
+                + "\n"
+            )
             for problem in bad:
                 say(f"      {problem}\n")
-        say("\n")
-        _wait(
-            pause, "An administrator carries the first reset out by hand and marks it done; the case closes with mail 2"
+        say(
+            "\n  decision: met = every rule is kept; unmet = the person is told what is missing; human = a person must check\n\n"
         )
+        await _step(pause, "2. An administrator carries the third mail's reset out by hand and marks it done")
         wrong += await _close_recovery(service, results[2], say)
+        say("\n")
+        await _step(pause, "3. Nothing is lost: every mail that came in is accounted for")
         wrong += await _balance(service, say)
-    outbox = service.settings.home / "outbox"
+    number = ((results[2]["case"] or {}).get("csd") or {}).get("number") or "ID"
+    program = sys.argv[0] if "/" in sys.argv[0] and shutil.which("okienko") is None else "okienko"
     say(
-        f"\nThe answers to the people are in {outbox}\nLook around: okienko cases | okienko case ZGL… | okienko parked list | okienko actions\n"
+        f"\nThe answers to the people lie in {service.settings.home / 'outbox'}\n\nLook around:\n"
+        f"  {program} cases\n  {program} case {number}\n  {program} actions\n  {program} parked list\n"
     )
+    if wrong:
+        sys.stderr.write(f"okienko: {wrong} of the steps above ended wrong: see the lines marked BAD\n")
     return 1 if wrong else 0
+
+
+_OUTCOMES = {
+    "cased": "a new case",
+    "merged": "added to its case",
+    "duplicate": "known already",
+    "suppressed": "not answered",
+    "parked": "parked for a person",
+}
+
+
+def _row(mark: str, about: str, outcome: str, number: str, decision: str) -> str:
+    return f"  {mark:<3} {about:<48} {outcome:<19} {number:<13} {decision}".rstrip()
+
+
+def _where(service: Service) -> str:
+    if service.settings.database_url is not None:
+        return f"your PostgreSQL; files go to {service.settings.home}"
+    return f"a PostgreSQL of its own in {service.settings.home}"
 
 
 def _write(chosen: list[Sample], folder: Path) -> None:
@@ -131,10 +161,23 @@ def _write(chosen: list[Sample], folder: Path) -> None:
         (folder / f"{n:02}-{sample.name}.eml").write_bytes(data)
 
 
-def _wait(pause: bool, what: str) -> None:  # noqa: FBT001  one choice of the tour
+async def _step(pause: bool, what: str) -> None:  # noqa: FBT001  one choice of the tour
     sys.stdout.write(f"{what}.\n")
     if pause:
-        input("  [Enter] ")
+        sys.stdout.write("   [Enter goes on, Ctrl-C ends] ")
+        sys.stdout.flush()
+        await _enter()
+
+
+async def _enter() -> None:
+    """Wait for a line without stopping the worker; input() would hold the loop and swallow Ctrl-C."""
+    loop, come = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(sys.stdin.fileno(), come.set)
+    try:
+        await come.wait()
+    finally:
+        loop.remove_reader(sys.stdin.fileno())
+    sys.stdin.readline()
 
 
 def _differences(sample: Sample, line: dict[str, Any]) -> list[str]:
@@ -165,7 +208,7 @@ async def _close_recovery(service: Service, line: dict[str, Any], say: Callable[
     kinds = [e["data"].get("kind") for e in shown["events"] if e["type"] == "notification_sent"]
     good = shown["case"]["state"] == "closed" and kinds == ["registered", "closed"]
     say(
-        f"  {'ok ' if good else 'BAD'} the case is {shown['case']['state']}, mails sent: {', '.join(map(str, kinds))}\n"
+        f"  {'ok ' if good else 'BAD'} the case is {shown['case']['state']}; mails sent to the person: {', '.join(map(str, kinds))}\n"
     )
     return 0 if good else 1
 
@@ -173,7 +216,7 @@ async def _close_recovery(service: Service, line: dict[str, Any], say: Callable[
 async def _balance(service: Service, say: Callable[[str], object]) -> int:
     ledger = await read_ledger(service.engine)
     say(
-        f"  {'ok ' if ledger.balance == 0 else 'BAD'} mail balance {ledger.balance}: received {ledger.received} = cased {ledger.cased} + "
-        f"merged {ledger.merged} + suppressed {ledger.suppressed} + parked {ledger.parked}\n"
+        f"  {'ok ' if ledger.balance == 0 else 'BAD'} received {ledger.received} = {ledger.cased} opened a case + {ledger.merged} added to "
+        f"one + {ledger.suppressed} not answered or known already + {ledger.parked} parked; balance {ledger.balance}\n"
     )
     return 0 if ledger.balance == 0 else 1

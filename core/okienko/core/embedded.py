@@ -17,6 +17,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -174,12 +175,16 @@ class EmbeddedPostgres:
         )  # fmt: skip
 
     def _refuse_closed_folders(self) -> None:
-        for what, path in (("the home folder (OKIENKO_HOME)", self.home), ("the Python environment", self._bin)):
+        for what, path, cure in (
+            ("the home folder", self.home, "set OKIENKO_HOME to a folder such as /var/lib/okienko"),
+            ("the Python environment", Path(sys.prefix), "install okienko in a folder such as /opt/okienko"),
+            ("the bundled PostgreSQL", self._bin, "install okienko in a folder such as /opt/okienko"),
+        ):
             if closed := closed_parent(path):
                 raise MisconfiguredError(
-                    f"{what} {path} lies below {closed}, which other users may not enter. Started as root, the bundled "
-                    f"PostgreSQL runs as the system user {SYSTEM_USER} and must be able to read it: choose a folder such as "
-                    "/var/lib/okienko, start okienko as an ordinary user, or set OKIENKO_DATABASE_URL"
+                    f"{what} {path} lies in {closed}, which other users may not enter. Started as root, the bundled "
+                    f"PostgreSQL runs as the system user {SYSTEM_USER}, who must be able to read it. Do one of these: {cure}; "
+                    "start okienko as an ordinary user; set OKIENKO_DATABASE_URL to a PostgreSQL of yours"
                 )
 
 

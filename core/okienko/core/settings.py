@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
 import platformdirs
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from okienko.plugins.errors import MisconfiguredError
@@ -27,9 +28,13 @@ class CoreSettings(PluginSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    home: Path = Field(default_factory=lambda: default_home(), description="Folder for everything the service writes")
+    home: Path = Field(
+        default_factory=lambda: default_home(),
+        description="Folder for everything the service writes; for root /var/lib/okienko where the platform's is closed to other users",
+    )
     database_url: SecretStr | None = Field(
-        default=None, description="postgresql://… of PostgreSQL 15 or newer; unset: the bundled one in the home folder"
+        default=None,
+        description="postgresql://user@host/database, PostgreSQL 15 or newer; unset: the bundled one in the home folder",
     )
     plugins: list[str] | None = Field(default=None, description="Load only these plugins; unset: all installed")
     disabled_plugins: list[str] = Field(default_factory=list, description="Installed plugins that are not loaded")
@@ -48,7 +53,9 @@ class CoreSettings(PluginSettings):
     batch_size: int = Field(default=100, ge=1, le=1000, description="Most jobs worked on in one transaction")
     plugin_timeout: float = Field(default=30.0, gt=0, description="Time limit of one call into a plugin, in seconds")
     message_domain: str = Field(
-        default="okienko.invalid", pattern=r"^[A-Za-z0-9.-]+$", description="Domain of the Message-IDs we make"
+        default="okienko.invalid",
+        pattern=r"^[A-Za-z0-9.-]+$",
+        description="Domain of the Message-IDs we make: set it to one of yours",
     )
     keyring: SecretStr | None = Field(
         default=None,
@@ -58,8 +65,18 @@ class CoreSettings(PluginSettings):
         default=None,
         description="Folder of the audit's anchors, best on another machine; unset: anchors in the home folder",
     )
-    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least level logged")
-    log_format: str = Field(default="json", pattern="^(json|console)$", description="json lines or a console format")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="Least level logged, to stderr"
+    )
+    log_format: Literal["json", "console"] = Field(default="json", description="One JSON object a line, or for the eye")
+
+    @field_validator("web_listen")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if not host or not port.isdecimal() or int(port) > 65535:
+            raise ValueError("write host:port, such as 127.0.0.1:8080 or [::1]:8080")
+        return value
 
 
 def default_home() -> Path:
@@ -85,8 +102,8 @@ def load_core_settings(environ: Mapping[str, str]) -> CoreSettings:
     return load_settings(CoreSettings, {name: value for name, value in environ.items() if name.upper() in own})
 
 
-def refuse_unknown(environ: Mapping[str, str], plugin_names: Iterable[str]) -> None:
-    """Raise MisconfiguredError for an `OKIENKO_…` variable that belongs neither to the core nor to any plugin."""
+def unknown_variables(environ: Mapping[str, str], plugin_names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Each `OKIENKO_…` variable that belongs neither to the core nor to any plugin, with a hint at the right one."""
     own = {f"{PREFIX}{name}".upper() for name in CoreSettings.model_fields}
     prefixes = tuple(f"{PREFIX}{name}_".upper() for name in plugin_names)
     for variable in environ:
@@ -95,5 +112,10 @@ def refuse_unknown(environ: Mapping[str, str], plugin_names: Iterable[str]) -> N
             continue
         if name not in own and name.removesuffix(FILE_SUFFIX) not in own:
             near = difflib.get_close_matches(name, own, n=1)
-            hint = f"did you mean {near[0]}?" if near else "see docs/operating.md for the list"
-            raise MisconfiguredError(f"{variable} is no setting of okienko or of an installed plugin; {hint}")
+            yield variable, f"did you mean {near[0]}?" if near else "see docs/operating.md for the list"
+
+
+def refuse_unknown(environ: Mapping[str, str], plugin_names: Iterable[str]) -> None:
+    """Raise MisconfiguredError for an `OKIENKO_…` variable that belongs neither to the core nor to any plugin."""
+    for variable, hint in unknown_variables(environ, plugin_names):
+        raise MisconfiguredError(f"{variable} is no setting of okienko or of an installed plugin; {hint}")

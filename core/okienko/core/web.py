@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from importlib.metadata import version
+
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
@@ -16,6 +19,9 @@ from okienko.metrics import catalogue
 from okienko.metrics.ledger import Snapshot
 from okienko.plugins.errors import OkienkoError
 
+DATABASE_SECONDS = 3.0
+"""How long an answer waits for the database: a probe must hear "not ready" before it gives up itself."""
+
 
 def make_app(service: Service) -> Starlette:
     """The ASGI application over a running service."""
@@ -23,8 +29,9 @@ def make_app(service: Service) -> Starlette:
     async def metrics(request: Request) -> Response:
         registry = CollectorRegistry()
         try:
-            registry.register(Snapshot(await read_ledger(service.engine)))
-        except OkienkoError:
+            async with asyncio.timeout(DATABASE_SECONDS):
+                registry.register(Snapshot(await read_ledger(service.engine)))
+        except (OkienkoError, TimeoutError):
             # The process's own counters still tell something when the database is away.
             catalogue.DATABASE_UP.set(0)
         else:
@@ -42,13 +49,20 @@ def make_app(service: Service) -> Starlette:
     async def readyz(_: Request) -> Response:
         problems: dict[str, str] = {}
         try:
-            have, want = await database.revision(service.engine), database.head_revision()
+            async with asyncio.timeout(DATABASE_SECONDS):
+                have, want = await database.revision(service.engine), database.head_revision()
             if have != want:
-                problems["database"] = f"schema {have}, need {want}: run `okienko db upgrade`"
+                problems["database"] = f"schema {have or 'none'}, need {want}: run `okienko db upgrade`"
+        except TimeoutError:
+            problems["database"] = (
+                f"no answer in {DATABASE_SECONDS:g} s: see whether PostgreSQL runs and can be reached"
+            )
         except OkienkoError as error:
             problems["database"] = str(error)
         degraded = {s.name: s.problem for s in service.plugins.statuses if s.state in ("failed", "stopped")}
-        body = {"ready": not problems, "problems": problems, "failed_plugins": degraded}
+        body = {
+            "ready": not problems, "version": version("okienko"), "problems": problems, "failed_plugins": degraded,
+        }  # fmt: skip
         return JSONResponse(body, status_code=503 if problems else 200)
 
     return Starlette(routes=[Route("/metrics", metrics), Route("/healthz", healthz), Route("/readyz", readyz)])

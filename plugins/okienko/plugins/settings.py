@@ -48,7 +48,8 @@ def load_settings(cls: type[S], environ: Mapping[str, str] | None = None) -> S:
     """Read `cls` from `environ` (default: the process environment).
 
     Raises MisconfiguredError for a variable under the prefix that no field has (with the nearest right name), for a
-    value that does not fit, and for a file that cannot be read. pydantic-settings itself ignores unknown variables.
+    setting given twice (as a value and as a file), for a value that does not fit, and for a file that cannot be
+    read. pydantic-settings itself ignores unknown variables.
     """
     environ = os.environ if environ is None else environ
     prefix = str(cls.model_config.get("env_prefix", ""))
@@ -58,14 +59,18 @@ def load_settings(cls: type[S], environ: Mapping[str, str] | None = None) -> S:
         upper = variable.upper()
         if not upper.startswith(prefix.upper()):
             continue
-        if upper in fields:
-            values[fields[upper]] = text if _is_text(cls, fields[upper]) else _parse(variable, text)
-        elif upper.endswith(FILE_SUFFIX) and upper.removesuffix(FILE_SUFFIX) in fields:
-            values[fields[upper.removesuffix(FILE_SUFFIX)]] = _read_file(variable, text)
-        else:
+        from_file = upper not in fields and upper.endswith(FILE_SUFFIX)
+        name = fields.get(upper.removesuffix(FILE_SUFFIX) if from_file else upper)
+        if name is None:
             near = difflib.get_close_matches(upper, fields, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known are: {', '.join(sorted(fields))}"
             raise MisconfiguredError(f"{variable} is no setting of this plugin; {hint}")
+        if name in values:
+            raise MisconfiguredError(f"{variable} and another variable set the same: leave one of them out")
+        if from_file:
+            values[name] = _read_file(variable, text)
+        else:
+            values[name] = text if _is_text(cls, name) else _parse(variable, text)
     try:
         return cls(**values)
     except ValidationError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import smtplib
 import socket
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email import message_from_bytes
@@ -20,8 +21,9 @@ from aiosmtpd.smtp import AuthResult
 from okienko.connectors.email.outbound import FolderOutbox, build
 from okienko.connectors.email.relay import CONNECTIONS, SmtpRelay
 from okienko.connectors.email.settings import EmailSettings
+from okienko.connectors.email.smtpserver import Listener
 from okienko.plugins.errors import MisconfiguredError, PermanentError, TransientError
-from okienko.plugins.ports import Severity
+from okienko.plugins.ports import RawItem, Severity
 from okienko.schemas import Address, NotificationKind, OutboundMessage
 
 
@@ -268,6 +270,35 @@ async def test_relay_without_starttls(relay: EmailSettings) -> None:
     strict = EmailSettings(**relay.model_dump() | {"relay_tls": "starttls"})
     with pytest.raises(MisconfiguredError):
         await SmtpRelay(strict).deliver(message(), b"x")
+
+
+async def test_relay_certificate(tmp_path: Path) -> None:
+    """STARTTLS with a certificate that nobody vouches for, or for another name, is no TLS; with the right one mails go."""
+    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(cert)]
+    await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True)
+    taken: list[RawItem] = []
+
+    async def accept(item: RawItem) -> None:
+        taken.append(item)
+
+    with socket.create_server(("localhost", 0)) as free:
+        port = free.getsockname()[1]
+    served = EmailSettings(smtp_tls_cert=cert, smtp_tls_key=key)
+    listener = Listener(f"localhost:{port}", accept, served, tmp_path, lmtp=False)
+    await listener.start()
+    try:
+        base = {"relay_port": port, "relay_tls": "starttls", "send_timeout": 5}
+        for more in ({"relay_host": "localhost"}, {"relay_host": "127.0.0.1", "relay_ca": cert}):
+            with pytest.raises(MisconfiguredError, match="not trusted"):
+                await SmtpRelay(EmailSettings(**base | more)).deliver(message(), b"Subject: x\r\n\r\nx\r\n")
+        assert taken == []
+        good = EmailSettings(**base | {"relay_host": "localhost", "relay_ca": cert})
+        await SmtpRelay(good).deliver(message(), b"Subject: x\r\n\r\nx\r\n")
+        assert len(taken) == 1
+    finally:
+        await listener.stop()
 
 
 async def test_relay_gone() -> None:

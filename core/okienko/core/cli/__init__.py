@@ -1,4 +1,4 @@
-"""The command line. Exit codes: 0 done, 1 something is wrong and was said, 2 bad arguments."""
+"""The command line. Exit codes: 0 done, 1 something went wrong and was said, 2 wrong arguments or settings."""
 
 from okienko.core.cli.app import main
 

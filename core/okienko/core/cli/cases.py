@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import shutil
 import sys
+from dataclasses import asdict
 from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 
 import typer
 
-from okienko.core import desk
+from okienko.core import desk, parking
+from okienko.core.cli import casetext
 from okienko.core.cli.output import JsonOption, print_json, print_table
 from okienko.core.service import open_service
 from okienko.schemas import CaseState, Decision, Verdict
 
 WhoOption = Annotated[str, typer.Option("--by", help="Who does it, for the record", show_default="your login")]
+
+
+_WORKER = "a running `okienko serve` does it"
 
 
 class Ending(StrEnum):
@@ -50,9 +56,10 @@ def add_to(app: typer.Typer) -> None:
         key: Annotated[str, typer.Argument(metavar="ID", help="Case id or ZGL number")],
         solution: Annotated[str, typer.Option(help="What the person is told, in Polish")],
         by: WhoOption = "",
+        as_json: JsonOption = False,
     ) -> None:
         """Close a case with its solution. A running worker tells the CSD and sends mail 2."""
-        asyncio.run(_close(key, solution, by or getpass.getuser()))
+        asyncio.run(_close(key, _told(solution), by or getpass.getuser(), as_json))
 
     @app.command()
     def actions(
@@ -71,9 +78,10 @@ def add_to(app: typer.Typer) -> None:
             list[str] | None, typer.Option(help="Rule that you checked yourself; repeat for each")
         ] = None,
         by: WhoOption = "",
+        as_json: JsonOption = False,
     ) -> None:
         """Mark a reset action done or refused, after you carried it out in your own tool."""
-        asyncio.run(_action(ending, action_id, solution, checked or [], by or getpass.getuser()))
+        asyncio.run(_action(ending, action_id, _told(solution), checked or [], by or getpass.getuser(), as_json))
 
 
 async def _cases(state: CaseState | None, limit: int, as_json: bool) -> None:  # noqa: FBT001  an option's value
@@ -100,38 +108,36 @@ async def _cases(state: CaseState | None, limit: int, as_json: bool) -> None:  #
         print_table(
             out,
             ("number", "kind", "procedure", "state", "decision", "unmet", "opened", "subject"),
-            empty="No cases yet.",
+            empty="No cases yet." if state is None else f"No case is {state.value}.",
+            flexible=("subject", "unmet"),
         )
 
 
 async def _case(key: str, as_json: bool) -> None:  # noqa: FBT001  an option's value
     async with open_service() as service:
         shown = await desk.show_case(service.engine, key)
+        actions = await desk.list_actions(service.engine, everything=True)
+        parked = await parking.list_parked(service.engine)
+    case_id = str(shown["case"]["id"])
+    mine = {case_id} | {
+        str(e["data"][part]) for e in shown["events"] for part in ("notification", "envelope") if part in e["data"]
+    }
+    actions = [dict(action) for action in actions if str(action["case_id"]) == case_id]
+    parked = [item for item in parked if str(item.ref) in mine]
     if as_json:
-        print_json(shown)
+        print_json(shown | {"actions": actions, "parked": [asdict(item) for item in parked]})
         return
-    case = shown["case"]
-    number = case["csd"]["number"] if case["csd"] else "no number"
-    sys.stdout.write(
-        f"{number}  {case['kind']}  {case['procedure'] or '-'}  {case['state']}\n{case['subject']}\n{case['id']}\n\n"
-    )
-    for result in case["decision"]["results"]:
-        sys.stdout.write(f"  {result['rule']:<4} {result['verdict']:<8} {result['evidence']}\n")
-    sys.stdout.write("\n")
-    rows = [
-        {
-            "at": f"{event['at']:%Y-%m-%d %H:%M:%S}Z", "what": event["type"], "who": event["actor"],
-            "details": ", ".join(f"{k}={v}" for k, v in event["data"].items() if k != "rules"),
-        }
-        for event in shown["events"]
-    ]  # fmt: skip
-    print_table(rows, ("at", "what", "who", "details"), empty="Nothing happened yet.")
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 1000
+    sys.stdout.write(casetext.describe(shown, actions, parked, max(width, 40)))
 
 
-async def _close(key: str, solution: str, who: str) -> None:
+async def _close(key: str, solution: str, who: str, as_json: bool) -> None:  # noqa: FBT001  an option's value
     async with open_service() as service:
         case_id = await desk.request_close(service.engine, key, solution, who, service.now())
-    sys.stdout.write(f"case {case_id}: closing was requested; a running worker does it\n")
+    if as_json:
+        print_json({"case_id": case_id, "result": "closing_requested"})
+    else:
+        sys.stdout.write(f"case {case_id}: closing was requested; {_WORKER}\n")
 
 
 async def _actions(everything: bool, as_json: bool) -> None:  # noqa: FBT001  an option's value
@@ -147,10 +153,18 @@ async def _actions(everything: bool, as_json: bool) -> None:  # noqa: FBT001  an
             rows,
             ("id", "number", "procedure", "backend", "state", "must_check", "ended_by"),
             empty="No reset action waits.",
+            flexible=("must_check",),
         )
 
 
-async def _action(ending: Ending, action_id: UUID, solution: str, checked: list[str], who: str) -> None:
+async def _action(
+    ending: Ending,
+    action_id: UUID,
+    solution: str,
+    checked: list[str],
+    who: str,
+    as_json: bool,  # noqa: FBT001  an option's value
+) -> None:
     async with open_service() as service:
         case_id = await desk.end_action(
             service.engine,
@@ -161,4 +175,14 @@ async def _action(ending: Ending, action_id: UUID, solution: str, checked: list[
             solution=solution,
             now=service.now,
         )
-    sys.stdout.write(f"reset action {ending.value}; case {case_id} will be closed by a running worker\n")
+    if as_json:
+        print_json({"action_id": action_id, "case_id": case_id, "result": ending.value})
+    else:
+        sys.stdout.write(f"reset action {ending.value}; closing of case {case_id} was requested; {_WORKER}\n")
+
+
+def _told(solution: str) -> str:
+    """The solution, unless it says nothing: it becomes a mail to the person."""
+    if not solution.strip():
+        raise typer.BadParameter("it must say something: it is what the person reads", param_hint="--solution")
+    return solution

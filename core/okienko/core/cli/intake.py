@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
+import os
+import shutil
 import sys
+import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
@@ -27,6 +31,7 @@ SELECT e.id, e.outcome, e.reason, c.id AS case_id, c.kind, c.procedure,
 FROM envelope e LEFT JOIN cases c ON c.id = e.case_id WHERE e.id = ANY($1::uuid[])
 """
 _SLICE = 500
+STDIN = Path("-")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -34,15 +39,44 @@ def add_to(app: typer.Typer) -> None:
 
     @app.command()
     def intake(
-        paths: Annotated[list[Path], typer.Argument(help=".eml files, folders, Maildirs or mbox files")],
+        paths: Annotated[
+            list[Path], typer.Argument(help=".eml files, folders, Maildirs or mbox files; - for standard input")
+        ],
         as_json: JsonOption = False,
     ) -> None:
         """Take messages in from files, durably, and work until the queue is idle. One line per message, in input order."""
-        for path in paths:
-            if not path.exists():
-                sys.stderr.write(f"okienko: {path} does not exist\n")
-                raise typer.Exit(2)
-        asyncio.run(_intake(paths, as_json))
+        if problems := list(unreadable(paths)):
+            for problem in problems:
+                sys.stderr.write(f"okienko: {problem}\n")
+            sys.stderr.write("okienko: nothing was taken in: correct the paths and run it again\n")
+            raise typer.Exit(2)
+        with tempfile.TemporaryDirectory(prefix="okienko-stdin-") as folder:
+            asyncio.run(_intake([_standard_input(Path(folder)) if path == STDIN else path for path in paths], as_json))
+
+
+def unreadable(paths: Sequence[Path]) -> Iterator[str]:
+    """What is missing or may not be read, so that a wrong path stops us before anything is taken in."""
+    for path in paths:
+        if path == STDIN:
+            continue
+        if not path.exists():
+            yield f"{path} does not exist"
+        elif not path.is_dir():
+            if not os.access(path, os.R_OK):
+                yield f"{path} may not be read by {getpass.getuser()}"
+        else:
+            if not os.access(path, os.R_OK | os.X_OK):
+                yield f"{path} may not be listed by {getpass.getuser()}"
+                continue
+            yield from unreadable([part for part in path.iterdir() if not part.name.startswith(".") and part.exists()])
+
+
+def _standard_input(folder: Path) -> Path:
+    """One message or an mbox from standard input, in a file: it may be large. Its lines say `stdin`."""
+    path = folder / "stdin"
+    with path.open("wb") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+    return path
 
 
 async def _intake(paths: list[Path], as_json: bool) -> None:  # noqa: FBT001  an option's value
@@ -55,14 +89,20 @@ async def _intake(paths: list[Path], as_json: bool) -> None:  # noqa: FBT001  an
     if not as_json:
         flat = [
             {
-                "source": r["source"], "outcome": r["outcome"], "reason": r["reason"],
+                "source": r["source"], "outcome": r["outcome"] or "waits", "reason": r["reason"],
                 "number": ((r["case"] or {}).get("csd") or {}).get("number"), "kind": (r["case"] or {}).get("kind"),
                 "decision": (r["case"] or {}).get("decision"), "unmet": " ".join((r["case"] or {}).get("unmet", [])),
             }
             for r in rows
         ]  # fmt: skip
         columns = ("source", "outcome", "number", "kind", "decision", "unmet", "reason")
-        print_table(flat, columns, empty="There was no message in it.")
+        print_table(flat, columns, empty="There was no message in it.", flexible=("source", "unmet", "reason"))
+    if waiting := sum(row["outcome"] is None for row in rows):
+        sys.stderr.write(
+            f"okienko: {waiting} of {len(rows)} messages are stored but not decided yet; a running `okienko serve` goes on "
+            "with them, or run the same command again later; `okienko --verbose intake …` says what stands in the way\n"
+        )
+        raise typer.Exit(1)
 
 
 async def take_in(service: Service, paths: Sequence[Path]) -> AsyncIterator[dict[str, Any]]:
@@ -71,15 +111,16 @@ async def take_in(service: Service, paths: Sequence[Path]) -> AsyncIterator[dict
     A message that is over the size limit is refused at the door like any other channel's would be; its result says so.
     """
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     taken: list[tuple[str, UUID | OkienkoError]] = []
     pending: list[tuple[str, asyncio.Task[UUID]]] = []
     reader = next((c for c in service.plugins.channels.values() if isinstance(c, FileSource)), None)
     if reader is None:
         raise MisconfiguredError("no loaded plugin reads messages from files: load the plugin `email`")
-    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
-        step = bar.add_task("taking in", total=None)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar:
+        step = bar.add_task("taken in", total=None)
         for name, raw in reader.read_files(paths):
             item = RawItem(reader.channel, reader.name, name, raw)
             pending.append((name, asyncio.create_task(service.intake.accept(item))))
@@ -88,7 +129,9 @@ async def take_in(service: Service, paths: Sequence[Path]) -> AsyncIterator[dict
                 taken += await _settle(pending)
                 pending = []
         taken += await _settle(pending)
-        await until_idle(service)
+        bar.update(step, total=len(taken))
+        work = bar.add_task("worked off", total=len(taken))
+        await until_idle(service, lambda busy: bar.update(work, completed=max(0, len(taken) - busy)))
     for start in range(0, len(taken), _SLICE):
         part = taken[start : start + _SLICE]
         results = await _results(service, [i for _, i in part if isinstance(i, UUID)])
@@ -116,12 +159,14 @@ async def _settle(pending: Sequence[tuple[str, asyncio.Task[UUID]]]) -> list[tup
     return settled
 
 
-async def until_idle(service: Service) -> None:
-    """Wait until no job is due or in work. Jobs that wait for a later retry do not hold us up."""
+async def until_idle(service: Service, tell: Callable[[int], object] = lambda _: None) -> None:
+    """Wait until no job is due or in work, telling how many are. Jobs that wait for a later retry do not hold us up."""
     pause, patience = 0.02, time.monotonic()
     while True:
         try:
-            if await busy_jobs(service.engine) == 0:
+            busy = await busy_jobs(service.engine)
+            tell(busy)
+            if busy == 0:
                 return
         except TransientError:
             if time.monotonic() - patience > 60:
@@ -153,7 +198,13 @@ def result_line(row: Any) -> dict[str, Any]:
             "unmet": list(decision.rules(Verdict.UNMET)),
             "unknown": list(decision.rules(Verdict.UNKNOWN)),
             "person": {key: person.get(key) for key in ("given_name", "family_name", "birth_year")} if person else None,
-            "csd": {"backend": row["csd_backend"], "number": row["csd_number"]} if row["csd_number"] else None,
+            "csd": {"backend": row["csd_backend"], "number": row["csd_number"]},
             "state": row["state"],
         }
-    return {"outcome": row["outcome"], "case": case, "reason": row["reason"]}
+    if row["outcome"] == "received":
+        return {
+            "outcome": None,
+            "case": case,
+            "reason": "stored, not decided yet: its job was put back for a later try",
+        }
+    return {"outcome": row["outcome"], "case": case, "reason": row["reason"] or ""}

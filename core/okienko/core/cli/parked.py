@@ -11,11 +11,20 @@ from typing import Annotated
 import typer
 
 from okienko.core import envelopes, parking
-from okienko.core.cli.output import JsonOption, print_json, print_table
+from okienko.core.cli.output import JsonOption, clean, print_json, print_table
+from okienko.core.parking import ParkReason
 from okienko.core.service import open_service
 from okienko.plugins.errors import PermanentError
 
 IdsArgument = Annotated[list[int], typer.Argument(metavar="ID…", help="Numbers from `okienko parked list`")]
+
+_REASONS = {
+    ParkReason.UNREADABLE: "the bytes are no message",
+    ParkReason.TOO_LARGE: "over a limit; raise it and replay",
+    ParkReason.REFUSED: "the other side said no for good",
+    ParkReason.MISCONFIGURED: "a setting is wrong; mend it, `okienko check`, then replay",
+    ParkReason.DEFECT: "a defect of okienko or of a plugin; see the log of that time",
+}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -34,20 +43,21 @@ def add_to(app: typer.Typer) -> None:
     @group.command()
     def show(
         number: Annotated[int, typer.Argument(metavar="ID")],
-        raw: Annotated[bool, typer.Option(help="The bytes, to stdout")] = False,
+        raw: Annotated[bool, typer.Option("--raw", help="The bytes, to stdout")] = False,
+        as_json: JsonOption = False,
     ) -> None:
         """Show one parked item; with --raw the message as it came."""
-        asyncio.run(_show(number, raw))
+        asyncio.run(_show(number, raw, as_json))
 
     @group.command()
-    def replay(numbers: IdsArgument) -> None:
+    def replay(numbers: IdsArgument, as_json: JsonOption = False) -> None:
         """Put parked work back in the queue; a running worker does it again."""
-        asyncio.run(_end(numbers, "replay"))
+        asyncio.run(_end(numbers, "replayed", as_json))
 
     @group.command()
-    def drop(numbers: IdsArgument) -> None:
+    def drop(numbers: IdsArgument, as_json: JsonOption = False) -> None:
         """Take parked work off the list. The bytes are kept."""
-        asyncio.run(_end(numbers, "drop"))
+        asyncio.run(_end(numbers, "dropped", as_json))
 
 
 async def _list(everything: bool, as_json: bool) -> None:  # noqa: FBT001  options' values
@@ -57,16 +67,24 @@ async def _list(everything: bool, as_json: bool) -> None:  # noqa: FBT001  optio
         for item in items:
             print_json(item)
     else:
-        print_table(items, ("id", "job", "reason", "source", "size", "state", "problem"), empty="Nothing is parked.")
+        for item in items:
+            item["since"] = f"{item['at']:%Y-%m-%d %H:%M}Z"
+        print_table(
+            items, ("id", "since", "job", "reason", "source", "size", "state", "problem"),
+            empty="Nothing is parked.", flexible=("source", "problem"),
+        )  # fmt: skip
 
 
-async def _show(number: int, raw: bool) -> None:  # noqa: FBT001  an option's value
+async def _show(number: int, raw: bool, as_json: bool) -> None:  # noqa: FBT001  options' values
     async with open_service() as service:
         found = [p for p in await parking.list_parked(service.engine, everything=True) if p.id == number]
         if not found:
             raise PermanentError(f"nothing is parked under {number}: `okienko parked list --all` shows the numbers")
         if not raw:
-            print_json(asdict(found[0]))
+            if as_json:
+                print_json(asdict(found[0]))
+            else:
+                _describe(found[0])
             return
         if found[0].envelope_id is None:
             raise PermanentError(f"{number} is a job about {found[0].job} {found[0].ref}: it has no bytes of its own")
@@ -76,15 +94,31 @@ async def _show(number: int, raw: bool) -> None:  # noqa: FBT001  an option's va
                 sys.stdout.buffer.write(piece)
 
 
-async def _end(numbers: list[int], how: str) -> None:
+def _describe(item: parking.Parked) -> None:
+    lines = [
+        ("parked", f"{item.id}, {item.state}, since {item.at:%Y-%m-%d %H:%M:%S}Z"),
+        ("what", f"job {item.job} of {item.ref}"),
+        ("message", f"{item.source}, {item.size} octets" if item.envelope_id else "none: it is a later step of a case"),
+        ("reason", f"{item.reason} ({_REASONS[ParkReason(item.reason)]})"),
+        ("problem", item.problem),
+    ]
+    if item.state == "parked":
+        look = f"`okienko parked show {item.id} --raw` prints the message; " if item.envelope_id else ""
+        lines.append(("next", f"{look}`okienko parked replay {item.id}` tries again, `… drop {item.id}` gives it up"))
+    for name, text in lines:
+        sys.stdout.write(f"{name:<9}{clean(text)}\n")
+
+
+async def _end(numbers: list[int], how: str, as_json: bool) -> None:  # noqa: FBT001  an option's value
     async with open_service() as service:
-        act = parking.replay if how == "replay" else parking.drop
+        act = parking.replay if how == "replayed" else parking.drop
         done = await act(service.engine, numbers, service.now(), getpass.getuser())
     for number in numbers:
-        sys.stdout.write(
-            f"{number}: {how + 'ed' if how == 'replay' else 'dropped'}\n"
-            if number in done
-            else f"{number}: was not parked\n"
-        )
-    if set(numbers) - set(done):
+        result = how if number in done else "was not parked"
+        if as_json:
+            print_json({"id": number, "result": how if number in done else "not_parked"})
+        else:
+            sys.stdout.write(f"{number}: {result}\n")
+    if missing := sorted(set(numbers) - set(done)):
+        sys.stderr.write(f"okienko: not parked: {', '.join(map(str, missing))}; `okienko parked list` shows what is\n")
         raise typer.Exit(1)

@@ -106,8 +106,6 @@ async def _web(service: Service, stop: asyncio.Event) -> None:
     from okienko.core.web import make_app
 
     host, _, port = service.settings.web_listen.rpartition(":")
-    if not port.isdigit():
-        raise MisconfiguredError(f"OKIENKO_WEB_LISTEN={service.settings.web_listen} is not host:port")
     config = uvicorn.Config(
         make_app(service), host=host.strip("[]"), port=int(port), log_config=None, access_log=False, lifespan="off",
         server_header=False, timeout_graceful_shutdown=5,

@@ -1,4 +1,4 @@
-"""`okienko demo`, `plugins`, `check`, `db`, `schema`."""
+"""`okienko demo`, `plugins`, `db`, `schema`."""
 
 from __future__ import annotations
 
@@ -13,15 +13,12 @@ from typing import Annotated
 import typer
 
 from okienko.core import database
-from okienko.core.audit import health
 from okienko.core.audit.entries import AuditAction, NewEntry
 from okienko.core.audit.log import record
 from okienko.core.cli.output import JsonOption, print_json, print_table
-from okienko.core.service import load_plugins, open_database, open_service, prepare_home
+from okienko.core.service import load_plugins, open_database, prepare_home
 from okienko.core.settings import load_core_settings
 from okienko.plugins.context import utc_now
-from okienko.plugins.errors import OkienkoError
-from okienko.plugins.ports import Channel, CsdBackend, Finding, IdentityBackend, Severity
 
 
 def add_to(app: typer.Typer) -> None:
@@ -48,20 +45,9 @@ def add_to(app: typer.Typer) -> None:
         for status in statuses:
             status["hooks"] = " ".join(status["hooks"])
         print_table(
-            statuses, ("name", "version", "origin", "state", "hooks", "problem"), empty="No plugin is installed."
-        )
-
-    @app.command()
-    def check(as_json: JsonOption = False) -> None:
-        """Try every setting, connection and mapping; each problem with its cure. Exit 1 if anything is wrong."""
-        findings = asyncio.run(_check())
-        if as_json:
-            for finding in findings:
-                print_json(asdict(finding))
-        else:
-            rows = [asdict(f) | {"severity": f.severity.value} for f in findings]
-            print_table(rows, ("severity", "subject", "message", "cure"), empty="There is nothing to check.")
-        raise typer.Exit(1 if any(f.severity is Severity.ERROR for f in findings) else 0)
+            statuses, ("name", "version", "origin", "state", "hooks", "problem"),
+            empty="No plugin is installed.", flexible=("problem",),
+        )  # fmt: skip
 
     @app.command()
     def schema() -> None:
@@ -74,9 +60,12 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(group, name="db")
 
     @group.command()
-    def upgrade() -> None:
+    def upgrade(as_json: JsonOption = False) -> None:
         """Bring the database to this program's schema."""
         done = asyncio.run(_upgrade())
+        if as_json:
+            print_json({"done": done})
+            return
         sys.stdout.write("\n".join(done or ["nothing to do: the database is up to date"]) + "\n")
 
     @group.command()
@@ -87,7 +76,8 @@ def add_to(app: typer.Typer) -> None:
         if as_json:
             print_json({"have": have, "need": want})
         else:
-            sys.stdout.write(f"have {have or 'none'}, need {want}\n")
+            cure = "up to date" if have == want else "run `okienko db upgrade`"
+            sys.stdout.write(f"the database is at schema {have or 'none'}, this okienko needs {want}: {cure}\n")
         raise typer.Exit(0 if have == want else 1)
 
 
@@ -108,38 +98,3 @@ async def _revision() -> str | None:
     prepare_home(settings.home)
     async with open_database(settings, migrate=False) as engine:
         return await database.revision(engine)
-
-
-async def _check() -> list[Finding]:
-    findings: list[Finding] = []
-    try:
-        async with open_service() as service:
-            findings.append(Finding("settings", Severity.OK, f"home is {service.settings.home}"))
-            findings.append(Finding("database", Severity.OK, "answers, schema is up to date"))
-            findings += await health.check(service.engine, service.vault.source, service.anchors, service.now())
-            for status in service.plugins.statuses:
-                if status.state == "failed":
-                    findings.append(
-                        Finding(
-                            f"plugin {status.name}",
-                            Severity.ERROR,
-                            status.problem,
-                            "mend it, or name it in OKIENKO_DISABLED_PLUGINS",
-                        )
-                    )
-            checked: list[Channel | CsdBackend | IdentityBackend] = [
-                *service.plugins.channels.values(), *service.plugins.csd_backends.values(), *service.plugins.identity_backends.values(),
-            ]  # fmt: skip
-            for thing in checked:
-                try:
-                    async with asyncio.timeout(service.settings.plugin_timeout):
-                        findings += await thing.check()
-                except (OkienkoError, TimeoutError, OSError) as error:
-                    findings.append(
-                        Finding(
-                            thing.name, Severity.ERROR, f"the check itself failed: {error}", "see the plugin's docs"
-                        )
-                    )
-    except OkienkoError as error:
-        findings.append(Finding("start", Severity.ERROR, str(error), "the message names it"))
-    return findings
