@@ -82,8 +82,7 @@ def families(ledger: Ledger) -> Iterator[Metric]:
         ("okienko_audit_last_anchor_timestamp_seconds", "When the audit was last anchored", ledger.audit_anchored_at),
     )
     for name, text, value in audit:
-        if value is not None:
-            yield _gauge(name, text, [((), value)])
+        yield _gauge(name, text, [] if value is None else [((), value)])
 
 
 def _gauge(

@@ -39,6 +39,8 @@ async def check(engine: AsyncEngine, keys: KeySource, folder: Path, now: datetim
     if unreadable or len(good) < len(anchors):
         text = f"{len(unreadable) + len(anchors) - len(good)} file(s) in {folder} are no anchors of this keyring"
         findings.append(Finding("audit anchors", Severity.ERROR, text, "run `okienko audit verify`: it names them"))
+    elif not good and (report.first_at is None or now - report.first_at <= _OLD):
+        findings.append(Finding("audit anchors", Severity.OK, "none is due yet: the audit is not a day old"))
     elif not good or now - good[-1].at > _OLD:
         text = f"the last anchor in {folder} is of {good[-1].date}" if good else f"there is no anchor in {folder} yet"
         findings.append(

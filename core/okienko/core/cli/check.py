@@ -21,12 +21,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from okienko.core import database
 from okienko.core.audit import health
+from okienko.core.audit import keys as audit_keys
 from okienko.core.cli.output import JsonOption, print_json, print_table
 from okienko.core.database import raw_connection, transaction
 from okienko.core.service import anchor_folder, key_source, load_plugins, open_database, pick, prepare_home
 from okienko.core.settings import CoreSettings, load_core_settings, unknown_variables
 from okienko.plugins.context import utc_now
-from okienko.plugins.errors import OkienkoError
+from okienko.plugins.errors import MisconfiguredError, OkienkoError
 from okienko.plugins.manager import GROUP, Plugins
 from okienko.plugins.ports import Finding, NotificationContext, ProcedurePack, Severity
 from okienko.schemas import Case, CaseKind, CaseState, CsdRef, Decision, NotificationKind, RuleResult, Verdict
@@ -68,8 +69,8 @@ async def run_checks(environ: Mapping[str, str]) -> list[Finding]:
         try:
             engine = await stack.enter_async_context(open_database(settings))
             findings += await _database(engine)
-            keys = key_source(settings, environ)
-            findings += await health.check(engine, keys, anchor_folder(settings), utc_now())
+            if findings[-1].severity is Severity.OK:
+                findings += await _audit(engine, settings, environ)
         except (OkienkoError, OSError) as error:
             engine = None
             cure = "see whether it runs and OKIENKO_DATABASE_URL is right" if settings.database_url else "as it says"
@@ -105,6 +106,15 @@ def _home(home: Path) -> Iterator[Finding]:
     severity = Severity.ERROR if free < LEAST_FREE else Severity.WARNING if free < 4 * LEAST_FREE else Severity.OK
     cure = "" if severity is Severity.OK else "make room: without disk no message can be taken in (senders get 451)"
     yield Finding("home", severity, f"{home} can be written, {free / (1 << 30):.1f} GiB free", cure)
+
+
+async def _audit(engine: AsyncEngine, settings: CoreSettings, environ: Mapping[str, str]) -> list[Finding]:
+    keys = key_source(settings, environ)
+    try:
+        await audit_keys.prepare(engine, keys, utc_now())
+    except MisconfiguredError as error:
+        return [Finding("keyring", Severity.ERROR, str(error), "the message names it")]
+    return await health.check(engine, keys, anchor_folder(settings), utc_now())
 
 
 async def _database(engine: AsyncEngine) -> list[Finding]:
