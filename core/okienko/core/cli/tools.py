@@ -13,7 +13,7 @@ import typer
 
 from okienko.core import database
 from okienko.core.cli.output import JsonOption, print_json, print_table
-from okienko.core.service import load_plugins, open_database, open_service, prepare_home
+from okienko.core.service import Service, load_plugins, open_database, open_service, prepare_home
 from okienko.core.settings import load_core_settings
 from okienko.plugins.context import utc_now
 from okienko.plugins.errors import OkienkoError
@@ -101,6 +101,27 @@ async def _revision() -> str | None:
         return await database.revision(engine)
 
 
+async def _check_trust(service: Service) -> list[Finding]:
+    """Whether signed applications can be checked, and every trust file that is wrong."""
+    if service.verifying is None or not service.verifying.configured:
+        cure = "see docs/signatures.md, or leave signed applications to people"
+        return [Finding("signatures", Severity.WARNING, "no trust is set up: no signature can be valid", cure)]
+    try:
+        files = await service.verifying.trust_status()
+    except OkienkoError as error:
+        return [Finding("signatures", Severity.ERROR, str(error), "the message names it")]
+    wrong = [file for file in files if file["state"] != "ok"]
+    return [
+        Finding(
+            f"signatures {file['kind']}",
+            Severity.WARNING if file["state"] == "soon" else Severity.ERROR,
+            f"{file['state']}: {file['name']}",
+            "run `okienko trust update`",
+        )
+        for file in wrong
+    ] or [Finding("signatures", Severity.OK, f"{len(files)} trust files are in date")]
+
+
 async def _check() -> list[Finding]:
     findings: list[Finding] = []
     try:
@@ -117,6 +138,7 @@ async def _check() -> list[Finding]:
                             "mend it, or name it in OKIENKO_DISABLED_PLUGINS",
                         )
                     )
+            findings += await _check_trust(service)
             checked: list[Channel | CsdBackend | IdentityBackend] = [
                 *service.plugins.channels.values(), *service.plugins.csd_backends.values(), *service.plugins.identity_backends.values(),
             ]  # fmt: skip
