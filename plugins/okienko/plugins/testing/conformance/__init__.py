@@ -15,6 +15,7 @@ pytest.register_assert_rewrite(
     "okienko.plugins.testing.conformance.csd",
     "okienko.plugins.testing.conformance.identity",
     "okienko.plugins.testing.conformance.policy",
+    "okienko.plugins.testing.conformance.verifier",
     "okienko.plugins.testing.conformance.findings",
 )
 
@@ -22,5 +23,6 @@ from okienko.plugins.testing.conformance.channel import ChannelConformance  # no
 from okienko.plugins.testing.conformance.csd import CsdConformance  # noqa: E402  after the registration
 from okienko.plugins.testing.conformance.identity import IdentityConformance  # noqa: E402  after the registration
 from okienko.plugins.testing.conformance.policy import PolicyConformance  # noqa: E402  after the registration
+from okienko.plugins.testing.conformance.verifier import SignatureConformance  # noqa: E402  after the registration
 
-__all__ = ["ChannelConformance", "CsdConformance", "IdentityConformance", "PolicyConformance"]
+__all__ = ["ChannelConformance", "CsdConformance", "IdentityConformance", "PolicyConformance", "SignatureConformance"]
