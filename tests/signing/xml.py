@@ -142,7 +142,8 @@ def beside(identity: Identity, **options: Any) -> bytes:
     """Data and signature side by side in one wrapper, referenced by id."""
     wrapper = etree.fromstring(f'<Koperta xmlns="http://okienko.invalid/koperta">{APPLICATION}</Koperta>'.encode())
     wrapper[0].set("Id", "w1")
-    sign_xml(identity, [Data("#w1", transforms=[EXCLUSIVE])], root=wrapper, **options)
+    transforms = options.pop("transforms", [EXCLUSIVE])
+    sign_xml(identity, [Data("#w1", transforms=transforms)], root=wrapper, **options)
     return etree.tostring(wrapper)
 
 
