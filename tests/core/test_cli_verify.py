@@ -81,6 +81,7 @@ def test_reasons_and_exit_codes(pki: Pki, tmp_path: Path) -> None:
 
 def test_a_detached_signature_finds_its_file(pki: Pki, tmp_path: Path) -> None:
     (tmp_path / "wniosek.txt").write_bytes(b"wniosek")
+    (tmp_path / "wniosek.p7m").write_bytes(b"another signature")
     for name, document in (
         ("wniosek.p7s", sign_cms(b"wniosek", pki["jan"])),
         ("wniosek.txt.p7s", sign_cms(b"wniosek", pki["jan"])),

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from okienko.core.cli import tools
 from okienko.core.trustwatch import publish, watch_trust
 from okienko.core.verifying import Verifying
 from okienko.metrics.catalogue import REGISTRY
 from okienko.plugins.errors import MisconfiguredError
+from okienko.plugins.ports import Severity
+from okienko.plugins.signatures import (
+    Application,
+    Signatory,
+    SignatureFormat,
+    SignatureLevel,
+    SignatureProblem,
+    SignatureReport,
+    SignedFile,
+    Verification,
+)
+from okienko.schemas.pesel import Pesel
 from signing.cms import plain_pdf, podpis_zaufany_pdf, sign_pdf
 from signing.pki import JAN_PESEL, NOW, Pki, make_pki
 from signing.xml import asic_xades
@@ -155,6 +170,33 @@ async def test_ages_of_trust_files_are_metrics(make: Make) -> None:
     assert issued < NOW.timestamp() - 30 * 86400
     assert REGISTRY.get_sample_value("okienko_trust_files_wrong", {"kind": "crl"}) == 1
     assert verifying._idle == []
+
+
+async def test_check_names_what_is_wrong_with_trust(make: Make, tmp_path: Path) -> None:
+    """What `okienko check` says about the trust files."""
+    bare = SimpleNamespace(verifying=Verifying({}, tmp_path))
+    assert [f.severity for f in await tools._check_trust(bare)] == [Severity.WARNING]  # type: ignore[arg-type]
+    found = await tools._check_trust(SimpleNamespace(verifying=make()))  # type: ignore[arg-type]
+    assert [(f.severity, f.subject) for f in found] == [(Severity.ERROR, "signatures crl")]
+    assert "Ze Starą CRL" in found[0].message
+    broken = SimpleNamespace(verifying=make({"anchors": '["/nowhere.pem"]'}))
+    assert [f.severity for f in await tools._check_trust(broken)] == [Severity.ERROR]  # type: ignore[arg-type]
+
+
+def test_what_crosses_the_border_comes_back_whole() -> None:
+    """And it crosses as text: nothing of a worker's making is unpickled here."""
+    who = Signatory(given_names="Jan", family_name="Wymyślony", pesel=Pesel(JAN_PESEL), birth_year=2244)
+    report = SignatureReport(
+        valid=True, format=SignatureFormat.XADES, level=SignatureLevel.QUALIFIED, signatory=who, signed_at=NOW, coverage="whole",
+        problems=(SignatureProblem(code="hybrid_pdf", text="x"),),
+    )  # fmt: skip
+    found = Verification(report, (SignedFile("plik", "application/xml", bytes(range(256))),))
+    assert Verification.from_wire(json.loads(json.dumps(found.to_wire()))) == found
+    said = Application(given_name="Jan", pesel=Pesel(JAN_PESEL))
+    assert Application.from_wire(json.loads(json.dumps(said.to_wire()))) == said
+    for broken in ({}, {"report": {}}, {"report": found.to_wire()["report"], "signed": [{"name": 1}]}):
+        with pytest.raises((ValueError, KeyError, TypeError)):
+            Verification.from_wire(broken)
 
 
 def test_a_list_that_is_refused_counts_as_wrong() -> None:

@@ -142,7 +142,8 @@ def beside(identity: Identity, **options: Any) -> bytes:
     """Data and signature side by side in one wrapper, referenced by id."""
     wrapper = etree.fromstring(f'<Koperta xmlns="http://okienko.invalid/koperta">{APPLICATION}</Koperta>'.encode())
     wrapper[0].set("Id", "w1")
-    sign_xml(identity, [Data("#w1", transforms=[EXCLUSIVE])], root=wrapper, **options)
+    transforms = options.pop("transforms", [EXCLUSIVE])
+    sign_xml(identity, [Data("#w1", transforms=transforms)], root=wrapper, **options)
     return etree.tostring(wrapper)
 
 
@@ -167,7 +168,7 @@ def asic_cades(identity: Identity, files: dict[str, bytes]) -> bytes:
     return container({**files, **meta})
 
 
-def container(files: dict[str, bytes], kind: str = "e", *, mimetype: bool = True) -> bytes:
+def container(files: dict[str, bytes], kind: str = "e", *, mimetype: bool = True, packed: bool = True) -> bytes:
     """A ZIP, with the media type first where wanted."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as made:
@@ -175,15 +176,24 @@ def container(files: dict[str, bytes], kind: str = "e", *, mimetype: bool = True
             entry = zipfile.ZipInfo("mimetype", (2026, 1, 1, 0, 0, 0))
             made.writestr(entry, f"application/vnd.etsi.asic-{kind}+zip", zipfile.ZIP_STORED)
         for name, octets in files.items():
-            made.writestr(zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0)), octets, zipfile.ZIP_DEFLATED)
+            made.writestr(
+                zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0)),
+                octets,
+                zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED,
+            )
     return out.getvalue()
 
 
-def rezip(blob: bytes, change: dict[str, bytes | None]) -> bytes:
+def rezip(blob: bytes, change: dict[str, bytes | None], *, packed: bool = True) -> bytes:
     """The container with files changed, added, or (None) taken out."""
+    files = unzip(blob) | change
+    return container({name: o for name, o in files.items() if o is not None and name != "mimetype"}, packed=packed)
+
+
+def unzip(blob: bytes) -> dict[str, bytes]:
+    """All files in it."""
     with zipfile.ZipFile(io.BytesIO(blob)) as old:
-        files = {entry.filename: old.read(entry) for entry in old.infolist() if entry.filename != "mimetype"}
-    return container({name: octets for name, octets in (files | change).items() if octets is not None})
+        return {entry.filename: old.read(entry) for entry in old.infolist()}
 
 
 def _octets(root: Any, signature: Any, reference: Data, c14n: str) -> bytes:

@@ -58,6 +58,14 @@ def test_reasons(pki: Pki, check: Check, make: Make, signer: str, expected: str)
     assert codes(check(make(pki[signer], FILES))) == [expected]
 
 
+@BOTH
+def test_a_pdf_stored_in_front(pki: Pki, check: Check, make: Make) -> None:
+    """A viewer of PDF would find the mark in the first kilobyte; it is a container all the same."""
+    found = check(rezip(make(pki["jan"], {"a.pdf": b"%PDF-1.4 udawany"}), {}, packed=False))
+    assert codes(found) == []
+    assert found.report.format is SignatureFormat.ASIC_E
+
+
 def test_simple_container(pki: Pki, check: Check) -> None:
     one = {"wniosek.txt": b"abc"}
     assert codes(check(container({**one, "META-INF/signature.p7s": sign_cms(b"abc", pki["jan"])}, "s"))) == []

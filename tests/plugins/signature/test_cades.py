@@ -30,6 +30,12 @@ def test_attached(pki: Pki, check: Check, signer: str, armour: str) -> None:
     assert [(f.name, f.content) for f in found.signed] == [("wniosek.txt", CONTENT)]
 
 
+def test_a_pdf_inside(pki: Pki, check: Check) -> None:
+    found = check(sign_cms(b"%PDF-1.4 udawany", pki["jan"], attached=True), "a.pdf.p7m")
+    assert codes(found) == []
+    assert [(f.name, f.content) for f in found.signed] == [("a.pdf", b"%PDF-1.4 udawany")]
+
+
 def test_detached(pki: Pki, check: Check) -> None:
     signed = sign_cms(CONTENT, pki["jan"])
     assert codes(check(signed, detached=CONTENT)) == []

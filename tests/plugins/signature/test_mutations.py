@@ -16,7 +16,7 @@ from okienko.plugins.signature.verifier import DocumentVerifier
 from plugins.signature.conftest import Check
 from signing.cms import plain_pdf, podpis_zaufany_pdf, sign_cms, sign_pdf
 from signing.pki import JAN_PESEL, Pki
-from signing.xml import asic_cades, asic_xades, detached, enveloped, enveloping, podpis_zp
+from signing.xml import asic_cades, asic_xades, detached, enveloped, enveloping, podpis_zp, rezip, unzip
 
 ROLE = podpis_zp("Jan", "Wymyślony", JAN_PESEL)
 FILES = {"wniosek.txt": b"Wniosek " * 8}
@@ -27,8 +27,10 @@ DOCUMENTS: dict[str, Callable[[Pki], bytes]] = {
     "detached xml": lambda pki: detached(pki["jan"], {"plik": b"plik"}),
     "p7m": lambda pki: sign_cms(b"plik", pki["jan"], attached=True),
     "p7s": lambda pki: sign_cms(b"plik", pki["jan_rsa"]),
-    "asic xades": lambda pki: asic_xades(pki["jan"], FILES),
-    "asic cades": lambda pki: asic_cades(pki["jan"], FILES),
+    "asic xades": lambda pki: rezip(asic_xades(pki["jan"], FILES), {}, packed=False),
+    "asic cades": lambda pki: rezip(asic_cades(pki["jan"], FILES), {}, packed=False),
+    "asic xades, packed": lambda pki: asic_xades(pki["jan"], FILES),
+    "asic cades, packed": lambda pki: asic_cades(pki["jan"], FILES),
     "podpis zaufany pdf": lambda pki: podpis_zaufany_pdf(plain_pdf(), pki["seal"], "JAN WYMYŚLONY", JAN_PESEL),
     "pdf": lambda pki: sign_pdf(plain_pdf(), pki["jan"]),
 }
@@ -52,6 +54,9 @@ def test_every_octet(documents: dict[str, bytes], check: Check, name: str) -> No
         changed = bytearray(document)
         changed[place] ^= 1 << place % 8
         if check(bytes(changed), detached=beside).report.valid:
+            if "packed" in name and unzip(bytes(changed)) == unzip(document):
+                # Deflate may say the same in two ways: all files are the same, octet by octet.
+                continue
             survivors.append((place, document[max(0, place - 10) : place + 10]))
     assert survivors == []
 

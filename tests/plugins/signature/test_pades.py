@@ -7,7 +7,10 @@ import io
 import pytest
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
+from pyhanko.pdf_utils.reader import PdfFileReader
 
+from okienko.plugins.signature.pades import _refuse_elsewhere
+from okienko.plugins.signature.problems import Code, Refused
 from okienko.plugins.signatures import SignatureFormat, SignatureLevel
 from plugins.signature.conftest import Check, codes, verifier_for
 from signing.cms import REASON, plain_pdf, podpis_zaufany_pdf, sign_pdf
@@ -174,6 +177,18 @@ def test_hybrid_reference_file_is_accepted_and_said(pki: Pki, check: Check) -> N
     assert found.report.valid
 
 
+def test_the_dictionary_is_the_one_around_the_signature(signed: bytes) -> None:
+    """A /Reason from an object that merely claims to be the signature would name anyone."""
+    reader = PdfFileReader(io.BytesIO(signed), strict=False)
+    embedded = reader.embedded_regular_signatures[0]
+    hole = signed.index(b"<3082")
+    _refuse_elsewhere(signed, hole, reader, embedded)
+    for elsewhere in (10, len(signed)):
+        with pytest.raises(Refused) as refused:
+            _refuse_elsewhere(signed, elsewhere, reader, embedded)
+        assert refused.value.code is Code.WRAPPING
+
+
 def test_ber_of_indefinite_length(pki: Pki, check: Check) -> None:
     """The real podpis zaufany comes like that."""
     signed = podpis_zaufany_pdf(plain_pdf(), pki["seal"], NAME, JAN_PESEL)
@@ -216,7 +231,6 @@ def hybrid_pdf() -> bytes:
 
 
 def test_encrypted_pdf_is_not_checked(check: Check) -> None:
-    from pyhanko.pdf_utils.reader import PdfFileReader
     from pyhanko.pdf_utils.writer import copy_into_new_writer
 
     writer = copy_into_new_writer(PdfFileReader(io.BytesIO(plain_pdf())))

@@ -62,6 +62,18 @@ def test_the_root_by_its_id(pki: Pki, check: Check) -> None:
     assert codes(check(signed)) == []
 
 
+def test_what_stands_around_the_root(pki: Pki, check: Check) -> None:
+    """A style sheet decides what a person sees; named as the document, the root is signed together with it."""
+    sheet = '<?xml-stylesheet href="x.xsl" type="text/xsl"?>'
+    by_id = enveloped(pki["jan"], APPLICATION.replace("<Wniosek ", '<Wniosek Id="w" '), uri="#w")
+    assert codes(check(by_id.replace(b"<Wniosek ", sheet.encode() + b"<Wniosek "))) == ["partial_coverage"]
+    assert codes(check(enveloped(pki["jan"]).replace(b"<Wniosek ", sheet.encode() + b"<Wniosek "))) == ["changed"]
+
+
+async def test_inside_an_event_loop(pki: Pki, check: Check) -> None:
+    assert codes(check(enveloped(pki["jan"]))) == []
+
+
 def test_enveloping(pki: Pki, check: Check) -> None:
     found = check(enveloping(pki["jan"], b"%PDF-1.4 udawany"))
     assert codes(found) == []
@@ -77,8 +89,10 @@ def test_detached(pki: Pki, check: Check) -> None:
     assert codes(check(signed)) == ["content_missing"]
 
 
-def test_beside_its_data_in_one_wrapper(pki: Pki, check: Check) -> None:
-    found = check(beside(pki["jan"]))
+@pytest.mark.parametrize("transforms", [[EXCLUSIVE], [ENVELOPED, EXCLUSIVE]])
+def test_beside_its_data_in_one_wrapper(pki: Pki, check: Check, transforms: list[str]) -> None:
+    """Signxml writes the second form: a signature is taken out of something that holds none."""
+    found = check(beside(pki["jan"], transforms=transforms))
     assert codes(found) == []
     assert b"jan.nowy@poczta.invalid" in found.signed[0].content
 

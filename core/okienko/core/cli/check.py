@@ -24,8 +24,17 @@ from okienko.core.audit import health
 from okienko.core.audit import keys as audit_keys
 from okienko.core.cli.output import JsonOption, print_json, print_table
 from okienko.core.database import raw_connection, transaction
-from okienko.core.service import anchor_folder, key_source, load_plugins, open_database, pick, prepare_home
+from okienko.core.service import (
+    anchor_folder,
+    find_verifying,
+    key_source,
+    load_plugins,
+    open_database,
+    pick,
+    prepare_home,
+)
 from okienko.core.settings import CoreSettings, load_core_settings, unknown_variables
+from okienko.core.verifying import Verifying
 from okienko.plugins.context import utc_now
 from okienko.plugins.errors import MisconfiguredError, OkienkoError
 from okienko.plugins.manager import GROUP, Plugins
@@ -90,6 +99,7 @@ async def run_checks(environ: Mapping[str, str]) -> list[Finding]:
             return findings
         findings += _plugins(plugins, settings.required_plugins)
         findings += _choices(plugins, settings)
+        findings += await _trust(find_verifying(plugins, settings, environ))
         findings += await _ask(plugins, settings, database_up=engine is not None)
     return findings
 
@@ -226,3 +236,26 @@ async def _ask(plugins: Plugins, settings: CoreSettings, *, database_up: bool) -
             cure = "see the plugin's documentation" if database_up else "mend the database first"
             findings.append(Finding(thing.name, Severity.ERROR, f"could not be tried: {told}", cure))
     return findings
+
+
+async def _trust(verifying: Verifying | None) -> list[Finding]:
+    """Whether signed applications can be checked, and every trust file that is wrong."""
+    if verifying is None or not verifying.configured:
+        cure = "see docs/signatures.md, or leave signed applications to people"
+        return [Finding("signatures", Severity.WARNING, "no trust is set up: no signature can be valid", cure)]
+    try:
+        files = await verifying.trust_status()
+    except OkienkoError as error:
+        return [Finding("signatures", Severity.ERROR, str(error), "the message names it")]
+    finally:
+        await verifying.close()
+    wrong = [file for file in files if file["state"] != "ok"]
+    return [
+        Finding(
+            f"signatures {file['kind']}",
+            Severity.WARNING if file["state"] == "soon" else Severity.ERROR,
+            f"{file['state']}: {file['name']}",
+            "run `okienko trust update`",
+        )
+        for file in wrong
+    ] or [Finding("signatures", Severity.OK, f"{len(files)} trust files are in date")]

@@ -22,6 +22,7 @@ from okienko.plugins.signature.problems import Code
 from okienko.plugins.signatures import SignatureReport
 
 _PREFIX = "OKIENKO_SIGNATURE_"
+_SIGNATURES = (".p7s", ".p7m", ".sig", ".xades", ".asice", ".sce")
 _PLAIN_NAME = re.compile(rb'URI="([^"#:/\\%?]{1,200})"')
 
 
@@ -131,7 +132,7 @@ def find_beside(file: Path, document: bytes) -> Path | None:
     namesakes = [
         path
         for path in sorted(file.parent.glob(f"{_globbed(file.stem)}*"))
-        if path.stem == file.stem or path.name == file.stem
+        if file.stem in (path.stem, path.name) and path.suffix.lower() not in _SIGNATURES
     ]
     found = [path for path in (*named, *namesakes) if path != file and path.is_file()]
     return found[0] if len(set(found)) == 1 else None

@@ -117,7 +117,7 @@ def _question(label: str) -> str | None:
 def _pairs(content: bytes, settings: SignatureSettings, *, nested: bool) -> Iterator[tuple[str, str]]:
     """Labels and values in one file."""
     try:
-        if b"%PDF-" in content[:1024]:
+        if content.startswith(b"%PDF-"):
             yield from _from_pdf(content)
         elif content.startswith(b"PK\x03\x04"):
             yield from _from_lines(_office_lines(content, settings))

@@ -29,7 +29,8 @@ _ASIC = "{http://uri.etsi.org/02918/v1.2.1#}"
 
 def is_container(document: bytes) -> bool:
     """Whether a ZIP is an ASiC: its first entry is `mimetype`, stored, with ASiC's media type (A.1)."""
-    return document[30:38] == b"mimetype" and any(document[38:].startswith(kind) for kind in ASIC_TYPES)
+    content = document[38 + int.from_bytes(document[28:30], "little") :][:100]
+    return document[30:38] == b"mimetype" and any(content.startswith(kind) for kind in ASIC_TYPES)
 
 
 def open_asice(document: bytes, settings: SignatureSettings) -> Intact:

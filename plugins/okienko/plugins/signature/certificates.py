@@ -48,6 +48,10 @@ def load_certificate(der: bytes) -> x509.Certificate:
         raise Refused(Code.MALFORMED, "a certificate in it cannot be read") from None
     if not 0 < certificate.serial_number < 1 << 160 or der[:1] != b"\x30":
         raise Refused(Code.MALFORMED, "a certificate in it has no proper serial number")
+    inner, outer = certificate["tbs_certificate"]["signature"], certificate["signature_algorithm"]
+    if certificate["signature_value"].contents[:1] != b"\0" or inner.dump() != outer.dump():
+        # Neither the count of unused bits nor the outer algorithm is signed.
+        raise Refused(Code.MALFORMED, "a certificate in it says of its signature what it must not")
     return certificate
 
 

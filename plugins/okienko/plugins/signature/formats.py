@@ -16,14 +16,15 @@ _SIGNED_DATA = bytes.fromhex("06092a864886f70d010702")
 
 def detect(document: bytes) -> SignatureFormat:
     """The family that the document may be signed in; NONE for what carries no signature that we know."""
-    if b"%PDF-" in document[:1024]:
-        return SignatureFormat.PADES
     if document.startswith(b"PK\x03\x04"):
         return SignatureFormat.ASIC_E
     if cms_bytes(document) is not None:
         return SignatureFormat.CADES
     if looks_like_xml(document):
         return SignatureFormat.XADES
+    # Last, because a viewer finds the mark anywhere in the first kilobyte (ISO 32000-1, annex H), where others carry a PDF.
+    if b"%PDF-" in document[:1024]:
+        return SignatureFormat.PADES
     return SignatureFormat.NONE
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+from pyhanko.pdf_utils.generic import IndirectObject
 from pyhanko.pdf_utils.misc import PdfError
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.diff_analysis import SuspiciousModification
@@ -59,6 +60,7 @@ def _check(
         raise Refused(Code.UNSUPPORTED, "a PDF signature that is not CMS-based")
     first, end, problems = _range(document, embedded)
     octets = _contents(document[first:end], bytes(embedded.pkcs7_content))
+    _refuse_elsewhere(document, first, reader, embedded)
     signature = check_cms(load_signed_data(octets), embedded.compute_digest, settings.pinned_seals)
     covered = end + int(embedded.byte_range[3])
     if covered < len(document):
@@ -88,6 +90,17 @@ def _range(document: bytes, embedded: EmbeddedPdfSignature) -> tuple[int, int, l
         raise Refused(Code.MALFORMED, "its ByteRange leads out of the file")
     problems = [problem(Code.PARTIAL_COVERAGE)] if start else []
     return start + length, end, problems
+
+
+def _refuse_elsewhere(document: bytes, first: int, reader: PdfFileReader, embedded: EmbeddedPdfSignature) -> None:
+    """The dictionary that is read (/Reason, /Name) must be the very one that the hole is in.
+
+    Who prepares a PDF for the minister's seal can put a dictionary of their own into it, and tables that lead there.
+    """
+    reference = embedded.sig_field.raw_get("/V")
+    place = reader.xrefs[reference.reference] if isinstance(reference, IndirectObject) else None
+    if not isinstance(place, int) or not 0 <= place < first or b"endobj" in document[place:first]:
+        raise Refused(Code.WRAPPING, "the signature's dictionary stands in another place than the signature")
 
 
 def _contents(hole: bytes, parsed: bytes) -> bytes:

@@ -13,7 +13,9 @@ _DECLARATION = re.compile(
     rb"\A<\?xml version=(['\"])1\.0\1(?: encoding=(['\"])([A-Za-z0-9._-]+)\2)?(?: standalone=(['\"])(?:yes|no)\4)? ?\?>"
 )
 _ENCODINGS = frozenset(
-    name.encode() for n in ("utf-8", "utf-16", "iso-8859-2", "windows-1250", "us-ascii") for name in (n, n.upper())
+    name.encode()
+    for n in ("utf-8", "utf-16", "iso-8859-1", "iso-8859-2", "windows-1250", "us-ascii")
+    for name in (n, n.upper())
 )
 """Encodings as the usual writers spell them. UTF-7 and its kind would let bytes mean what no viewer shows."""
 

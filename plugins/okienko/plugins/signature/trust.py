@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from asn1crypto import crl as asn1_crl
 from asn1crypto import pem, x509
@@ -93,7 +95,7 @@ class TrustStore:
             return verdict
         path: ValidationPath | None = None
         try:
-            path = asyncio.run(self._path(leaf, embedded, at))
+            path = _run(self._path(leaf, embedded, at))
         except (cv.PathError, cv.ValidationError) as error:
             verdict.problems.append(problem(_code(error, leaf, at)))
         if path is not None and self._revoked_later(path, at):
@@ -148,6 +150,16 @@ class TrustStore:
                 verdict.problems.append(problem(Code.TRUSTED_LIST_STALE))
             statement = self.trusted_list.qualification(path, at)
         verdict.qualified_signature, verdict.why_not = statement.qualified, statement.why_not
+
+
+def _run(work: Coroutine[Any, Any, ValidationPath]) -> ValidationPath:
+    """The validator's interface is asynchronous; it waits for nothing here. Works inside a running event loop too."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
 
 
 def read_crls(folder: Path | None) -> list[asn1_crl.CertificateList]:

@@ -89,7 +89,11 @@ def _covered(checked: Checked, filename: str) -> tuple[tuple[SignedFile, ...], l
     whole = checked.whole_document
     external = [r for r in checked.references if r.kind is Kind.EXTERNAL]
     if whole is not None:
-        return (SignedFile(filename, "application/xml", whole), *_files(external)), []
+        # Referenced by its id, the root is signed without what stands around it, a style sheet say.
+        around = [*checked.root.itersiblings(), *checked.root.itersiblings(preceding=True)]
+        by_id = not any(r.kind is Kind.DOCUMENT for r in checked.references)
+        problems = [problem(Code.PARTIAL_COVERAGE, "a processing instruction")] if around and by_id else []
+        return (SignedFile(filename, "application/xml", whole), *_files(external)), problems
     objects = [r for r in checked.references if r.kind is Kind.OBJECT]
     elements = [r for r in checked.references if r.kind is Kind.ELEMENT]
     if any(r.kind is Kind.DOCUMENT or r.target is checked.root for r in checked.references):

@@ -15,6 +15,7 @@ pytest.register_assert_rewrite(
     "okienko.plugins.testing.conformance.channel",
     "okienko.plugins.testing.conformance.csd",
     "okienko.plugins.testing.conformance.policy",
+    "okienko.plugins.testing.conformance.verifier",
     "okienko.plugins.testing.conformance.findings",
 )
 
@@ -22,6 +23,7 @@ from okienko.plugins.testing.conformance.accounts import AccountsConformance  # 
 from okienko.plugins.testing.conformance.channel import ChannelConformance  # noqa: E402  after the registration
 from okienko.plugins.testing.conformance.csd import CsdConformance  # noqa: E402  after the registration
 from okienko.plugins.testing.conformance.policy import PolicyConformance  # noqa: E402  after the registration
+from okienko.plugins.testing.conformance.verifier import SignatureConformance  # noqa: E402  after the registration
 from okienko.plugins.testing.conformance.workshop import AccountWorkshop  # noqa: E402  after the registration
 
 __all__ = [
@@ -30,4 +32,5 @@ __all__ = [
     "ChannelConformance",
     "CsdConformance",
     "PolicyConformance",
+    "SignatureConformance",
 ]
