@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test check bench lock clean
+.PHONY: run ldap test check bench lock clean
 
 $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -14,6 +14,11 @@ $(STAMP): requirements.lock pyproject.toml
 
 run: $(STAMP)  ## the tour: real mails become decided, registered and answered cases
 	$(BIN)/okienko demo --once
+
+# Compiled without isolation, so that nothing unpinned runs while it is built.
+ldap: $(STAMP)  ## the extra ldap; needs gcc and headers, see docs/identity-ldap.md
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-ldap-build.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-build-isolation -r requirements-ldap.lock
 
 test: $(STAMP) check  ## static checks and all tests
 	$(BIN)/python -m pytest
@@ -27,7 +32,7 @@ check: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m bench
 
-lock: $(STAMP)  ## renew requirements.lock from pyproject.toml
+lock: $(STAMP)  ## renew the lock files from pyproject.toml
 	./scripts/lock $(BIN)/python
 
 clean:

@@ -7,6 +7,8 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -27,10 +29,16 @@ def test_the_wheel_has_one_top_level_name_and_all_data(tmp_path: Path) -> None:
         assert needed in names
 
 
-def test_the_lock_names_no_registry_and_every_line_has_a_hash() -> None:
-    text = (ROOT / "requirements.lock").read_text()
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-ldap.lock", "requirements-ldap-build.lock"])
+def test_the_lock_names_no_registry_and_every_line_has_a_hash(lock: str) -> None:
+    text = (ROOT / lock).read_text()
     assert "://" not in text
     assert "--index" not in text
     pins = [line for line in text.splitlines() if "==" in line]
     assert pins
     assert all(line.endswith("\\") for line in pins)
+
+
+def test_a_bare_machine_needs_no_compiler() -> None:
+    assert "python-ldap" not in (ROOT / "requirements.lock").read_text()
+    assert "python-ldap==" in (ROOT / "requirements-ldap.lock").read_text()
