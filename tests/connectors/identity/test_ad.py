@@ -260,6 +260,20 @@ async def test_administrators_are_out_of_reach(server: Samba, workshop: Workshop
     await identity.close()
 
 
+@pytest.mark.parametrize("group", ["Domain Admins", "Backup Operators"])
+async def test_who_became_an_administrator_is_out_of_reach(
+    server: Samba, workshop: Workshop, backend: AdIdentity, group: str
+) -> None:
+    """Samba sets no adminCount then: the groups tell, through groups in groups."""
+    expected = await made(workshop, backend)
+    (name,) = workshop.read(expected.login, "sAMAccountName")
+    server.tool("group", "addmembers", group, name)
+    assert workshop.read(expected.login, "adminCount") == []
+    with pytest.raises(PermanentError, match="administrators"):
+        await backend.set_password(expected, SecretStr(NEW))
+    assert await workshop.sign_in(expected.login, OLD)
+
+
 async def test_check_names_missing_rights(server: Samba, workshop: Workshop, backend: AdIdentity) -> None:
     login = new_login()
     await workshop.create(login, OLD, invented_person())

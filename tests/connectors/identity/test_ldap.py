@@ -12,6 +12,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
@@ -402,6 +403,44 @@ class Relay:
             other.shutdown(socket.SHUT_WR)
         except OSError:
             pass
+
+
+def test_nothing_is_left_open(server: Slapd) -> None:
+    """Connections, tunnels and their threads end with the backend, whether it could sign in or not."""
+
+    def opened() -> tuple[int, int]:
+        ours = [thread for thread in threading.enumerate() if thread.name.startswith("okienko-directory")]
+        return len(list(Path("/proc/self/fd").iterdir())), len(ours)
+
+    async def use() -> None:
+        identity = LdapIdentity(settings_for(server), now)
+        await asyncio.gather(*(identity.get(str(uuid4())) for _ in range(20)))
+        await identity.close()
+        refused = LdapIdentity(settings_for(server, bind_password="wrong"), now)
+        with pytest.raises(MisconfiguredError):
+            await refused.start()
+        await refused.close()
+
+    before = opened()
+    for _ in range(3):
+        asyncio.run(use())
+    end = time.monotonic() + 10
+    # Fewer is well: what tests before this one closed may end meanwhile.
+    while any(now > then for now, then in zip(opened(), before, strict=True)) and time.monotonic() < end:
+        time.sleep(0.02)
+    files, threads = opened()
+    assert files <= before[0]
+    assert threads <= before[1]
+
+
+async def test_a_cancelled_call_harms_no_other(server: Slapd, workshop: Workshop, backend: LdapIdentity) -> None:
+    expected = await made(workshop, backend)
+    for _ in range(20):
+        task = asyncio.create_task(backend.get(expected.ref))
+        await asyncio.sleep(0)
+        task.cancel()
+    results = await asyncio.gather(*(backend.get(expected.ref) for _ in range(20)))
+    assert {account.ref for account in results if account} == {expected.ref}
 
 
 # --- TLS and configuration --------------------------------------------------------------------------------------------
