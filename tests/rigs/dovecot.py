@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from rigs.certificates import certificates
+from rigs.peers import program
 
 USER, PASSWORD = "okienko", "secret"
 INSTALL = "apt-get install -y --no-install-recommends dovecot-imapd dovecot-lmtpd"
@@ -99,12 +100,7 @@ class Dovecot:
 
 def binary() -> str:
     """The program, or a visible skip; with OKIENKO_TEST_REQUIRE_PEERS=1 its absence is a failure."""
-    found = shutil.which("dovecot", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
-    if found is None:
-        if os.environ.get("OKIENKO_TEST_REQUIRE_PEERS") == "1":
-            pytest.fail(f"Dovecot is required (OKIENKO_TEST_REQUIRE_PEERS=1) and not installed: {INSTALL}")
-        pytest.skip(f"Dovecot is not installed: {INSTALL}")
-    return found
+    return program("dovecot", INSTALL)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from okienko.plugins.testing.conformance import AccountsConformance
 from okienko.plugins.testing.conformance.workshop import NEW, OLD, new_login
 from okienko.schemas import Person
 from rigs import samba as rig
-from rigs.samba import PEOPLE, SUFFIX, Samba, samba
+from rigs.samba import PEOPLE, SUFFIX, Samba
 
 ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.needs_samba
@@ -127,10 +127,9 @@ def settings_for(server: Samba, **more: object) -> AdSettings:
     return AdSettings.model_validate(given | more)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Samba]:
-    with samba() as running:
-        yield running
+@pytest.fixture
+def server(samba_server: Samba) -> Samba:
+    return samba_server
 
 
 @pytest.fixture
