@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -231,6 +231,29 @@ async def test_race_for_a_login_without_user_principal_names(server: Samba, work
     assert all(isinstance(result, LoginTakenError) for result in results if isinstance(result, BaseException)), results
     assert len(workshop.admin().search_s(PEOPLE, 2, f"(mail={wanted})", ["1.1"])) == len(winners)
     await identity.close()
+
+
+async def test_the_loser_of_a_race_takes_its_change_back(server: Samba, workshop: Workshop) -> None:
+    """Another gets the mail between our look and our write; the server takes duplicates of mail."""
+    identity = LosesTheRace(settings_for(server), now)
+    expected = await made(workshop, identity)
+    wanted = new_login()
+    identity.meanwhile = lambda: workshop.add(wanted, OLD, invented_person(), f"{uuid4().hex[:8]}@puesc.test")
+    with pytest.raises(LoginTakenError, match="taken back"):
+        await identity.change_login(expected, wanted)
+    assert workshop.read(expected.login, "userPrincipalName") == [expected.login]
+    assert await workshop.sign_in(expected.login, OLD)
+    await identity.close()
+
+
+class LosesTheRace(AdIdentity):
+    """Somebody is faster between its look and its write."""
+
+    meanwhile: Callable[[], None]
+
+    def _swap(self, *arguments: Any) -> None:
+        self.meanwhile()
+        super()._swap(*arguments)
 
 
 async def test_the_policy_is_quoted(workshop: Workshop, backend: AdIdentity) -> None:

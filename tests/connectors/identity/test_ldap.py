@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +166,31 @@ async def test_several_accounts_with_one_login(backend: LdapIdentity, server: Sl
         assert all(isinstance(r, LoginTakenError) for r in results if isinstance(r, BaseException)), results
         assert len(workshop.admin().search_s(PEOPLE, 2, f"(mail={wanted})", ["1.1"])) == len(winners)
         await identity.close()
+
+
+async def test_the_loser_of_a_race_takes_its_change_back() -> None:
+    """Another gets the login between our look and our write, on a server that takes duplicates."""
+    with slapd(unique=False) as loose:
+        workshop = Workshop(loose)
+        identity = LosesTheRace(settings_for(loose), now)
+        expected = await made(workshop, identity)
+        wanted = new_login()
+        identity.meanwhile = lambda: workshop.add(wanted, invented_person())
+        with pytest.raises(LoginTakenError, match="taken back"):
+            await identity.change_login(expected, wanted)
+        assert await workshop.sign_in(expected.login, OLD)
+        assert len(workshop.admin().search_s(PEOPLE, 2, f"(mail={wanted})", ["1.1"])) == 1
+        await identity.close()
+
+
+class LosesTheRace(LdapIdentity):
+    """Somebody is faster between its look and its write."""
+
+    meanwhile: Callable[[], None]
+
+    def _swap(self, *arguments: Any) -> None:
+        self.meanwhile()
+        super()._swap(*arguments)
 
 
 async def test_one_of_several_addresses(workshop: Workshop, backend: LdapIdentity) -> None:
