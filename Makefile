@@ -5,10 +5,15 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: run test check bench lock clean help
+.PHONY: run ldap test check bench lock clean help
 
 run: $(STAMP)  ## the tour: sample mails become decided, registered and answered cases
 	@$(BIN)/okienko demo --once
+
+# Compiled without isolation, so that nothing unpinned runs while it is built.
+ldap: $(STAMP)  ## the extra ldap; needs gcc and headers, see docs/identity-ldap.md
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-ldap-build.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-build-isolation -r requirements-ldap.lock
 
 test: $(STAMP) check  ## static checks and all tests
 	$(BIN)/python -m pytest
@@ -22,7 +27,7 @@ check: $(STAMP)  ## static checks only: ruff, mypy --strict, import rules
 bench: $(STAMP)  ## measure okienko beside this machine's limits (docs/benchmarks.md)
 	$(BIN)/python -m bench
 
-lock: $(STAMP)  ## renew requirements.lock from pyproject.toml
+lock: $(STAMP)  ## renew the lock files from pyproject.toml
 	./scripts/lock $(BIN)/python
 
 clean:  ## remove the environment, builds and caches; the data folder stays

@@ -42,8 +42,9 @@ def test_the_wheel_holds_every_file_of_the_source_roots(names: set[str]) -> None
     assert files <= names
 
 
-def test_the_lock_names_no_registry_and_every_pin_has_a_hash() -> None:
-    text = (ROOT / "requirements.lock").read_text()
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-ldap.lock", "requirements-ldap-build.lock"])
+def test_the_lock_names_no_registry_and_every_pin_has_a_hash(lock: str) -> None:
+    text = (ROOT / lock).read_text()
     assert "://" not in text
     assert not re.search(r"^\s*(-i|--index|--extra-index|--find-links|--trusted)", text, re.MULTILINE)
     pins = re.split(r"(?m)^(?=[a-zA-Z0-9])", re.sub(r"(?m)^\s*#.*\n", "", text))
@@ -58,7 +59,13 @@ def test_every_dependency_is_in_the_lock() -> None:
     wanted += [name for extra in project["project"]["optional-dependencies"].values() for name in extra]
     locked = {
         line.split("==")[0].split("[")[0]
-        for line in (ROOT / "requirements.lock").read_text().splitlines()
+        for lock in ("requirements.lock", "requirements-ldap.lock")
+        for line in (ROOT / lock).read_text().splitlines()
         if "==" in line
     }
     assert {re.split(r"[\[<>=;~ ]", name)[0] for name in wanted} <= locked
+
+
+def test_a_bare_machine_needs_no_compiler() -> None:
+    assert "python-ldap" not in (ROOT / "requirements.lock").read_text()
+    assert "python-ldap==" in (ROOT / "requirements-ldap.lock").read_text()

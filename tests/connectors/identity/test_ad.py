@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from okienko.plugins.testing.conformance import AccountsConformance
 from okienko.plugins.testing.conformance.workshop import NEW, OLD, new_login
 from okienko.schemas import Person
 from rigs import samba as rig
-from rigs.samba import PEOPLE, SUFFIX, Samba, samba
+from rigs.samba import PEOPLE, SUFFIX, Samba
 
 ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.needs_samba
@@ -127,10 +127,9 @@ def settings_for(server: Samba, **more: object) -> AdSettings:
     return AdSettings.model_validate(given | more)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Samba]:
-    with samba() as running:
-        yield running
+@pytest.fixture
+def server(samba_server: Samba) -> Samba:
+    return samba_server
 
 
 @pytest.fixture
@@ -234,6 +233,29 @@ async def test_race_for_a_login_without_user_principal_names(server: Samba, work
     await identity.close()
 
 
+async def test_the_loser_of_a_race_takes_its_change_back(server: Samba, workshop: Workshop) -> None:
+    """Another gets the mail between our look and our write; the server takes duplicates of mail."""
+    identity = LosesTheRace(settings_for(server), now)
+    expected = await made(workshop, identity)
+    wanted = new_login()
+    identity.meanwhile = lambda: workshop.add(wanted, OLD, invented_person(), f"{uuid4().hex[:8]}@puesc.test")
+    with pytest.raises(LoginTakenError, match="taken back"):
+        await identity.change_login(expected, wanted)
+    assert workshop.read(expected.login, "userPrincipalName") == [expected.login]
+    assert await workshop.sign_in(expected.login, OLD)
+    await identity.close()
+
+
+class LosesTheRace(AdIdentity):
+    """Somebody is faster between its look and its write."""
+
+    meanwhile: Callable[[], None]
+
+    def _swap(self, *arguments: Any) -> None:
+        self.meanwhile()
+        super()._swap(*arguments)
+
+
 async def test_the_policy_is_quoted(workshop: Workshop, backend: AdIdentity) -> None:
     with pytest.raises(PasswordRefusedError, match="short"):
         await backend.set_password(await made(workshop, backend), SecretStr("Kr0t-k"))
@@ -258,6 +280,20 @@ async def test_administrators_are_out_of_reach(server: Samba, workshop: Workshop
     assert await workshop.sign_in("Administrator@puesc.test", rig.ADMIN_PASSWORD)
     assert any("may change them" in f.message for f in await identity.check() if f.severity is Severity.ERROR)
     await identity.close()
+
+
+@pytest.mark.parametrize("group", ["Domain Admins", "Backup Operators"])
+async def test_who_became_an_administrator_is_out_of_reach(
+    server: Samba, workshop: Workshop, backend: AdIdentity, group: str
+) -> None:
+    """Samba sets no adminCount then: the groups tell, through groups in groups."""
+    expected = await made(workshop, backend)
+    (name,) = workshop.read(expected.login, "sAMAccountName")
+    server.tool("group", "addmembers", group, name)
+    assert workshop.read(expected.login, "adminCount") == []
+    with pytest.raises(PermanentError, match="administrators"):
+        await backend.set_password(expected, SecretStr(NEW))
+    assert await workshop.sign_in(expected.login, OLD)
 
 
 async def test_check_names_missing_rights(server: Samba, workshop: Workshop, backend: AdIdentity) -> None:

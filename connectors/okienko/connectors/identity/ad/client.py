@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from okienko.connectors.identity.ad import mapping
@@ -13,6 +13,7 @@ from okienko.connectors.identity.directory.connection import Connection
 from okienko.connectors.identity.directory.entry import Change, Entry
 from okienko.connectors.identity.directory.faults import DirectoryError
 from okienko.connectors.identity.directory.features import Features
+from okienko.plugins.errors import MisconfiguredError
 from okienko.plugins.identity import Account
 from okienko.plugins.ports import Finding
 
@@ -25,6 +26,7 @@ class AdIdentity(DirectoryIdentity):
     def __init__(self, settings: AdSettings, now: Callable[[], datetime]) -> None:
         super().__init__(settings, now)
         self._ad = settings
+        self._admin_groups: Sequence[Entry] | None = None
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -56,9 +58,20 @@ class AdIdentity(DirectoryIdentity):
         """See DirectoryIdentity."""
         return mapping.is_taken(fault)
 
-    def not_ours(self, entry: Entry) -> str | None:
-        """See DirectoryIdentity."""
-        return mapping.privileged(entry)
+    def not_ours(self, connection: Connection, entry: Entry) -> str | None:
+        """See DirectoryIdentity. Samba guards administrators not as Windows does (AdminSDHolder), so we do."""
+        if mapping.privileged(entry):
+            return "it is an administrator's"
+        if self._admin_groups is None:
+            root = connection.search("", "base", "(objectClass=*)", ["defaultNamingContext"])
+            domain = root[0].first("defaultNamingContext") if root else None
+            found = connection.search(domain or "", "sub", mapping.admin_groups_filter(), ["1.1"])
+            if not found:
+                raise MisconfiguredError("the built-in groups of administrators are hidden: let the operator read them")
+            self._admin_groups = found
+        if connection.search(entry.dn, "base", mapping.member_filter(self._admin_groups), ["1.1"]):
+            return "it is in a group of administrators"
+        return None
 
     def own_checks(self, connection: Connection, features: Features) -> list[Finding]:
         """See DirectoryIdentity."""

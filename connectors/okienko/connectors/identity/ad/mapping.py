@@ -7,6 +7,7 @@ the traps were seen on Samba 4.17.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -20,6 +21,9 @@ from okienko.plugins.identity import Account, AccountFlag
 
 COMPUTED = "msDS-User-Account-Control-Computed"
 ACCOUNT_DISABLED, LOCKED_OUT, NEVER_EXPIRES, PASSWORD_EXPIRED = 0x2, 0x10, 0x10000, 0x800000
+_ADMIN_GROUPS = tuple(f"S-1-5-32-{number}" for number in (544, 548, 549, 550, 551))
+"""Administrators (domain, enterprise and schema administrators are members), account, server, print and backup operators."""
+_ADMIN_PRIMARY_GROUPS = (512, 516, 518, 519, 521)
 _EPOCH = datetime(1601, 1, 1, tzinfo=UTC)
 _NEVER = (0, 0x7FFFFFFFFFFFFFFF)
 _UPN_TAKEN, _SPN_TAKEN = "21c8", "21c7"
@@ -30,7 +34,13 @@ _REASON = re.compile(r"check_password_restrictions: (.+)", re.DOTALL)
 def attributes(settings: AdSettings) -> tuple[str, ...]:
     """What is read of an account; constructed attributes come only by name."""
     wanted = ["objectGUID", "uSNChanged", "userAccountControl", COMPUTED, "lockoutTime", "pwdLastSet", "accountExpires"]
-    wanted += ["adminCount", *settings.login_attributes, settings.given_name_attribute, settings.family_name_attribute]
+    wanted += [
+        "adminCount",
+        "primaryGroupID",
+        *settings.login_attributes,
+        settings.given_name_attribute,
+        settings.family_name_attribute,
+    ]
     wanted += [name for name in (settings.pesel_attribute, settings.birth_date_attribute) if name]
     return tuple(dict.fromkeys(wanted))
 
@@ -81,9 +91,19 @@ def _expired(ticks: int | None, now: datetime) -> bool:
     return ticks is not None and ticks not in _NEVER and ticks // 10 < (now - _EPOCH) // timedelta(microseconds=1)
 
 
-def privileged(entry: Entry) -> str | None:
-    """Why okienko keeps its hands off: Samba guards administrators not as Windows does (AdminSDHolder), so we do."""
-    return "it is an administrator's (adminCount)" if (entry.number("adminCount") or 0) > 0 else None
+def privileged(entry: Entry) -> bool:
+    """Whether the entry itself shows an administrator: adminCount, or a primary group, which is in no memberOf."""
+    return (entry.number("adminCount") or 0) > 0 or entry.number("primaryGroupID") in _ADMIN_PRIMARY_GROUPS
+
+
+def admin_groups_filter() -> str:
+    """The built-in groups that rule a domain, by their well-known SIDs: their names are in the server's language."""
+    return f"(|{''.join(equals('objectSid', sid) for sid in _ADMIN_GROUPS)})"
+
+
+def member_filter(groups: Sequence[Entry]) -> str:
+    """Members of one of the groups, through groups in groups as well ([MS-ADTS] 3.1.1.3.4.4.3)."""
+    return f"(|{''.join(equals('memberOf:1.2.840.113556.1.4.1941:', group.dn) for group in groups)})"
 
 
 def unlock_changes() -> tuple[Change, ...]:

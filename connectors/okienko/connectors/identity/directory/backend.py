@@ -106,9 +106,9 @@ class DirectoryIdentity(ABC):
         del expected, extra
         return None
 
-    def not_ours(self, entry: Entry) -> str | None:
+    def not_ours(self, connection: Connection, entry: Entry) -> str | None:
         """Why okienko must keep its hands off the account; None when it may change it."""
-        del entry
+        del connection, entry
         return None
 
     # --- the port ---------------------------------------------------------------------------------------------------
@@ -269,7 +269,7 @@ class DirectoryIdentity(ABC):
         entry = self._again(connection, expected.ref)
         if not any(same_login(value, expected.login) for value in entry.logins(self._settings.login_attributes)):
             raise StaleError(f"the account {expected.ref} has not the login that it had at the approval")
-        if (reason := self.not_ours(entry)) is not None:
+        if (reason := self.not_ours(connection, entry)) is not None:
             raise PermanentError(f"the account {expected.ref} is not changed by okienko: {reason}")
         return entry, self.account(entry, expected.login)
 

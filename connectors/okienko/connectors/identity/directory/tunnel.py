@@ -58,11 +58,16 @@ def connect(url: str, ca: Path | None, timeout: float) -> ssl.SSLSocket:
             plain = stack.enter_context(socket.create_connection(address, timeout=timeout))
             if not secure:
                 plain.sendall(_START_TLS)
-                if _ACCEPTED not in plain.recv(4096):
+                if not (answer := plain.recv(4096)):
+                    raise ConnectionResetError("hung up")
+                if _ACCEPTED not in answer:
                     raise TunnelError(Trouble.NO_TLS, "the server refuses StartTLS")
             safe = context.wrap_socket(plain, server_hostname=host)
         except ssl.SSLCertVerificationError as error:
             raise TunnelError(Trouble.UNTRUSTED, f"its certificate is not accepted: {error.verify_message}") from None
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            # A server that is being stopped does so: no sign that it has no TLS.
+            raise TunnelError(Trouble.DOWN, "not reachable: it hung up during the TLS handshake") from None
         except ssl.SSLError as error:
             raise TunnelError(Trouble.NO_TLS, f"no TLS comes about: {error.reason or error}") from None
         except OSError as error:
