@@ -11,6 +11,8 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from core.recoverykit import NOW, Counter, PostChannel
+from desk import PACK
 from okienko.core.actions.links import Links
 from okienko.core.audit.keyring import Keyring, KeySource
 from okienko.core.audit.vault import Vault
@@ -90,10 +92,12 @@ class WordPack:
 class Bench:
     """Everything between a message and its answer, and between an approval and the changed account."""
 
-    def __init__(self, engine: AsyncEngine, spool: Path, *, pack: Any = None, verifying: Any = None) -> None:
+    def __init__(
+        self, engine: AsyncEngine, spool: Path, *, pack: Any = None, verifying: Any = None, channel: Any = None
+    ) -> None:
         self.engine = engine
         self.clock = FixedClock()
-        self.channel = MemoryChannel()
+        self.channel = channel or MemoryChannel()
         self.csd = MemoryCsd()
         self.identity = MemoryIdentity()
         self.pack = pack or WordPack()
@@ -134,6 +138,14 @@ class Bench:
             pack=self.pack, links=self.links, sender=sender_proof(self.environ), verifying=self.verifying, calls=self.calls,
         )  # fmt: skip
         self.intake = DurableIntake(self.engine, self.clock, max_size=8 << 20, batch_size=100)
+
+    async def until(self, kind: str) -> None:
+        """Work until such a job is the next."""
+        for _ in range(20):
+            if (await self.jobs())[0][0] == kind:
+                return
+            assert await self.step() == []
+        raise AssertionError(f"no job {kind} came")
 
     async def take(self, *messages: InboundMessage | bytes, mailbox: str = "default") -> list[UUID]:
         """Take the messages in, one after the other."""
@@ -270,6 +282,14 @@ def bench() -> type[Bench]:
 async def desk(store: AsyncEngine, tmp_path: Path) -> Bench:
     """The core with doubles round it."""
     return Bench(store, tmp_path / "spool")
+
+
+@pytest.fixture
+async def counter(store: AsyncEngine, tmp_path: Path) -> Counter:
+    """The core with the shipped procedure, real mails and an account of Jan's."""
+    bench = Bench(store, tmp_path / "spool", pack=PACK, channel=PostChannel())
+    bench.clock.advance(NOW - bench.clock())
+    return Counter(bench)
 
 
 @pytest.fixture

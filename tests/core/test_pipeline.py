@@ -69,11 +69,17 @@ async def test_a_transient_failure_concerns_its_own_message_only(desk: Any, mail
     assert await outcomes(desk) == ["cased", "cased", "cased"]
 
 
-async def test_a_failing_look_up_concerns_its_own_message_only(desk: Any, mail: Any) -> None:
+async def test_a_failing_look_up_concerns_its_own_case_only(desk: Any, mail: Any) -> None:
+    """And no first answer at all."""
     desk.identity.failures.append(TransientError("directory away"))
-    await desk.take(mail("login"), mail())
+    await desk.take(mail("met", sender="a@poczta.example"), mail("met", sender="b@poczta.example"))
+    for _ in range(3):
+        assert await desk.step() == []
+    assert len(desk.channel.sent) == 2
     assert len(await desk.step()) == 1
-    assert await outcomes(desk) == ["received", "cased"]
+    assert await desk.value("SELECT count(*) FROM event WHERE type = 'assessed'") == 1
+    await desk.settle()
+    assert await desk.value("SELECT count(*) FROM event WHERE type = 'assessed'") == 2
 
 
 async def test_a_parser_that_hangs_stops_nobody(desk: Any, mail: Any) -> None:

@@ -12,9 +12,9 @@ from okienko.plugins.testing.people import invented_person, invented_pesel
 
 __all__ = [
     "FixedClock",
-    "MemoryIdentity",
     "MemoryChannel",
     "MemoryCsd",
+    "MemoryIdentity",
     "MemoryIntake",
     "MemoryTicket",
     "invented_person",

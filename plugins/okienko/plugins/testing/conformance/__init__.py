@@ -18,16 +18,16 @@ pytest.register_assert_rewrite(
     "okienko.plugins.testing.conformance.findings",
 )
 
-from okienko.plugins.testing.conformance.identity import IdentityConformance  # noqa: E402  after the registration
 from okienko.plugins.testing.conformance.channel import ChannelConformance  # noqa: E402  after the registration
 from okienko.plugins.testing.conformance.csd import CsdConformance  # noqa: E402  after the registration
+from okienko.plugins.testing.conformance.identity import IdentityConformance  # noqa: E402  after the registration
 from okienko.plugins.testing.conformance.policy import PolicyConformance  # noqa: E402  after the registration
 from okienko.plugins.testing.conformance.workshop import AccountWorkshop  # noqa: E402  after the registration
 
 __all__ = [
     "AccountWorkshop",
-    "IdentityConformance",
     "ChannelConformance",
     "CsdConformance",
+    "IdentityConformance",
     "PolicyConformance",
 ]
