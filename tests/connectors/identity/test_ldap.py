@@ -15,7 +15,6 @@ from okienko.connectors.identity.ldap.client import LdapIdentity
 from okienko.plugins.errors import PermanentError
 from okienko.plugins.identity import AccountFlag, LoginTakenError, PasswordRefusedError, StaleError
 from okienko.plugins.testing import invented_person
-from okienko.plugins.testing.conformance import AccountsConformance
 from okienko.plugins.testing.conformance.workshop import NEW, OLD, new_login
 from rigs.ldapworkshop import LdapWorkshop as Workshop
 from rigs.ldapworkshop import made, now, settings_for
@@ -42,7 +41,7 @@ async def backend(server: Slapd) -> AsyncIterator[LdapIdentity]:
     await identity.close()
 
 
-class TestLdap(AccountsConformance):
+class TestLdap(IdentityConformance):
     @pytest.fixture
     async def backend(self, server: Slapd) -> AsyncIterator[LdapIdentity]:
         identity = LdapIdentity(settings_for(server), now)
