@@ -32,7 +32,10 @@ from signing.pki import Pki
 from acceptance.recovery.letters import AUTHSERV
 
 PUBLIC = "https://okienko.invalid"
-ANNA, BERTA = Actor("https://sso.invalid#anna", origin="192.0.2.1"), Actor("https://sso.invalid#berta", origin="192.0.2.2")
+ANNA, BERTA = (
+    Actor("https://sso.invalid#anna", origin="192.0.2.1"),
+    Actor("https://sso.invalid#berta", origin="192.0.2.2"),
+)
 """Two different administrators."""
 _PATIENCE = 40.0
 
@@ -81,7 +84,9 @@ class Stage:
         """The token of the newest link of that kind in a mail to the address."""
 
         async def look() -> str | None:
-            tokens = [t for m in self.mails(to) for t in re.findall(rf"{PUBLIC}/{kind}/([\w-]{{43}})\b", m.get_content())]
+            tokens = [
+                t for m in self.mails(to) for t in re.findall(rf"{PUBLIC}/{kind}/([\w-]{{43}})\b", m.get_content())
+            ]
             return tokens[-1] if tokens else None
 
         return str(await self.sooner_or_later(look))
@@ -166,7 +171,9 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(postgres: Postgres, home: Path, environ: dict[str, str], pki: Pki | None = None) -> AsyncIterator[Stage]:
+async def stage(
+    postgres: Postgres, home: Path, environ: dict[str, str], pki: Pki | None = None
+) -> AsyncIterator[Stage]:
     """A service at work on a fresh database."""
     name = f"stage_{uuid4().hex}"
     postgres.sql(f"CREATE DATABASE {name} TEMPLATE template0")
