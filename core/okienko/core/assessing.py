@@ -54,6 +54,9 @@ _OTHER = """
 SELECT case_id FROM reset_action
 WHERE account_ref = $1 AND case_id <> $2 AND (state IN ('waiting', 'cooling', 'ready', 'executing') OR created_at > $3) LIMIT $4
 """
+_ALONE = "SELECT pg_advisory_xact_lock(hashtextextended('okienko account ' || $1, 0))"
+_AT_ONCE = 4
+"""Cases assessed at the same time, so that one whose documents take long does not hold up its neighbours."""
 _HEAD = 256 << 10
 """Octets of a mail's beginning in which its header fields are read."""
 _LARGEST_APPLICATION = 20 << 20
@@ -104,11 +107,16 @@ class Assessing:
 
     async def _assess(self, ids: Sequence[UUID]) -> Mapping[UUID, Exception]:
         failed: dict[UUID, Exception] = {}
-        for case_id in ids:
-            try:
-                await self._one(case_id)
-            except Exception as error:  # its class decides, and for this case only
-                failed[case_id] = error
+        gate = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(case_id: UUID) -> None:
+            async with gate:
+                try:
+                    await self._one(case_id)
+                except Exception as error:  # its class decides, and for this case only
+                    failed[case_id] = error
+
+        await asyncio.gather(*map(one, ids))
         return failed
 
     async def _one(self, case_id: UUID) -> None:
@@ -254,6 +262,8 @@ class Assessing:
         if account is not None:
             if AccountFlag.DISABLED in account.flags:
                 return None, "the account is disabled: an administrator decides by hand"
+            # Two requests for one account that are assessed at the same time must see each other.
+            await raw.execute(_ALONE, f"{self._identity.name} {account.ref}")
             day = now.replace(hour=0, minute=0, second=0, microsecond=0)
             most = self._limits.actions_per_account_per_day
             others = await raw.fetch(_OTHER, account.ref, case.id, day, most)

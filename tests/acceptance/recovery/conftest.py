@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from signing.pki import Pki, make_pki
-
 from acceptance.recovery.letters import Notary
+from signing.pki import Pki, make_pki
 
 
 @pytest.fixture(scope="session")

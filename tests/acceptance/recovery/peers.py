@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from acceptance.recovery.letters import YEAR
 from connectors.identity import test_ad as ad
 from connectors.identity import test_ldap as ldap
 from connectors.identity import test_scim_conformance as scim
@@ -15,8 +16,6 @@ from okienko.schemas import Person
 from rigs import samba as samba_rig
 from rigs import slapd as slapd_rig
 from rigs.scim import ENTERPRISE, LOCK, PESEL_PATH, TOKEN, scim2_with_sign_in
-
-from acceptance.recovery.letters import YEAR
 
 
 @dataclass(frozen=True)

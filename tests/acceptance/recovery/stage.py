@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+from acceptance.recovery.letters import AUTHSERV
 from okienko.core.actions import store
 from okienko.core.actions.approvals import Actor
 from okienko.core.actions.machine import Action
@@ -28,8 +29,6 @@ from okienko.plugins.raw import RawContent
 from okienko.schemas import ChannelName
 from rigs.postgres import Postgres
 from signing.pki import Pki
-
-from acceptance.recovery.letters import AUTHSERV
 
 PUBLIC = "https://okienko.invalid"
 ANNA, BERTA = (

@@ -69,7 +69,7 @@ def _populate(hands: Any) -> None:
 @pytest.mark.timeout(300)
 async def test_no_account_can_be_told_from_another_or_from_none(desk: Stage) -> None:
     requests = list(itertools.product(CLASSES, range(EACH)))
-    random.Random(20261124).shuffle(requests)  # noqa: S311  an order, no secret
+    random.Random(20261124).shuffle(requests)
     for start in range(0, len(requests), _WAVE):
         wave = requests[start : start + _WAVE]
         await asyncio.gather(*(_take_in(desk, kind, number) for kind, number in wave))
@@ -171,7 +171,7 @@ def auc(one: list[float], other: list[float]) -> float:
 
 
 def test_the_measure_tells_apart_what_differs() -> None:
-    chance = random.Random(1)  # noqa: S311  numbers, no secret
+    chance = random.Random(1)
     same = [[chance.gauss(100, 10) for _ in range(2000)] for _ in range(2)]
     later = [value + 4 for value in same[1]]
     assert auc(*same) < 0.53
