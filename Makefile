@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: run test check bench lock clean help
+.PHONY: run test check bench ldap lock clean help
 
 run: $(STAMP)  ## the tour: sample mails become decided, registered and answered cases
 	@$(BIN)/okienko demo --once
@@ -21,6 +21,9 @@ check: $(STAMP)  ## static checks only: ruff, mypy --strict, import rules
 
 bench: $(STAMP)  ## measure okienko beside this machine's limits (docs/benchmarks.md)
 	$(BIN)/python -m bench
+
+ldap: $(STAMP)  ## python-ldap for the identity connectors ldap and ad (compiled: docs/identity-ldap.md)
+	$(BIN)/python -m pip install --require-hashes -r requirements-ldap.lock
 
 lock: $(STAMP)  ## renew requirements.lock from pyproject.toml
 	./scripts/lock $(BIN)/python
