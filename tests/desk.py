@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from okienko.plugins.context import PluginContext
-from okienko.plugins.ports import Classification, Evidence
+from okienko.plugins.evidence import Evidence
+from okienko.plugins.ports import Classification
 from okienko.plugins.puesc import okienko_procedures
 from okienko.schemas import (
     Address,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -10,6 +11,9 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from core.recoverykit import NOW, Counter, PostChannel
+from desk import PACK
+from okienko.core.actions.links import Links
 from okienko.core.audit.keyring import Keyring, KeySource
 from okienko.core.audit.vault import Vault
 from okienko.core.calls import Calls
@@ -17,14 +21,18 @@ from okienko.core.database import make_engine, raw_connection, transaction, upgr
 from okienko.core.delivery import Delivery
 from okienko.core.intake import DurableIntake
 from okienko.core.pipeline import Pipeline
+from okienko.core.recovery import Recovery, sender_proof
+from okienko.core.settings import load_core_settings
 from okienko.plugins.errors import TransientError
+from okienko.plugins.evidence import Evidence
 from okienko.plugins.loopguard import Loopguard, LoopguardSettings
-from okienko.plugins.ports import Classification, Evidence, NotificationContext, RawItem, RenderedText
+from okienko.plugins.ports import Classification, NotificationContext, RawItem, RenderedText
 from okienko.plugins.raw import RawContent
-from okienko.plugins.testing.doubles import FixedClock, MemoryChannel, MemoryCsd, MemoryIdentity
+from okienko.plugins.testing import FixedClock, MemoryChannel, MemoryCsd, MemoryIdentity
 from okienko.plugins.threading import Threading
 from okienko.schemas import (
     Address,
+    Case,
     CaseKind,
     Decision,
     InboundMessage,
@@ -50,7 +58,7 @@ class WordPack:
         for word in words:
             if word in self.failures:
                 raise self.failures[word]
-        login = message.sender.address if message.sender and "login" in words else None
+        login = message.sender.address if message.sender else None
         if "self_service" in words:
             return Classification(CaseKind.RECOVERY, Procedure.SELF_SERVICE)
         if "unmet" in words or "unknown" in words or "met" in words:
@@ -75,29 +83,40 @@ class WordPack:
         if self.render_failure:
             raise self.render_failure
         number = context.case.csd.number if context.case.csd else "-"
-        return RenderedText(f"{kind.value} {number}", context.solution or "")
+        return RenderedText(f"{kind.value} {number}", context.solution or context.link or "")
+
+    def solution(self, case: Case) -> str:
+        return "Zrobione."
 
 
 class Bench:
-    """Everything between a message and its answer."""
+    """Everything between a message and its answer, and between an approval and the changed account."""
 
-    def __init__(self, engine: AsyncEngine, spool: Path) -> None:
+    def __init__(
+        self, engine: AsyncEngine, spool: Path, *, pack: Any = None, verifying: Any = None, channel: Any = None
+    ) -> None:
         self.engine = engine
         self.clock = FixedClock()
-        self.channel = MemoryChannel()
+        self.channel = channel or MemoryChannel()
         self.csd = MemoryCsd()
         self.identity = MemoryIdentity()
-        self.pack = WordPack()
+        self.pack = pack or WordPack()
+        self.verifying = verifying
+        self.environ = {"OKIENKO_SENDERPROOF_AUTHSERV_IDS": '["mx.okienko.invalid"]'}
         self.vault = Vault(KeySource(home=spool, text=Keyring.new().text()))
+        self.links = Links(self.vault.source.load().current("vault").derive("links"), "https://okienko.invalid")
+        self._due: dict[int, datetime] = {}
         self.stopped: list[str] = []
         self.resumed: list[str] = []
         self.monotonic = 0.0
         self.spool = spool
         self.build()
 
-    def build(self, *, csd: Any = None, channel: Any = None, seconds: float = 5.0) -> None:
-        """(Re)make pipeline and delivery, as a second worker process would have them."""
-        channel, csd = channel or self.channel, csd or self.csd
+    def build(
+        self, *, csd: Any = None, channel: Any = None, identity: Any = None, seconds: float = 5.0, **settings: str
+    ) -> None:
+        """(Re)make all the workers' parts, as a second worker process would have them."""
+        channel, csd, identity = channel or self.channel, csd or self.csd, identity or self.identity
         self.calls = Calls(
             seconds,
             on_stop=lambda name, _: self.stopped.append(name),
@@ -107,13 +126,26 @@ class Bench:
         policies = [Loopguard(LoopguardSettings()), Threading()]
         self.pipeline = Pipeline(
             self.engine, self.clock, channels={"memory": channel}, policies=policies, pack=self.pack,
-            identity=self.identity, vault=self.vault, spool=self.spool, calls=self.calls,
+            vault=self.vault, spool=self.spool, calls=self.calls,
         )  # fmt: skip
         self.delivery = Delivery(
-            self.engine, self.clock, channels={"memory": channel}, csd=csd, identity=self.identity, pack=self.pack,
+            self.engine, self.clock, channels={"memory": channel}, csd=csd, pack=self.pack, links=self.links,
             message_domain="okienko.invalid", calls=self.calls,
         )  # fmt: skip
+        core = {"OKIENKO_HOME": str(self.spool.parent)} | {f"OKIENKO_{k.upper()}": v for k, v in settings.items()}
+        self.recovery = Recovery.build(
+            self.engine, self.clock, settings=load_core_settings(core), channels={"memory": channel}, identity=identity,
+            pack=self.pack, links=self.links, sender=sender_proof(self.environ), verifying=self.verifying, calls=self.calls,
+        )  # fmt: skip
         self.intake = DurableIntake(self.engine, self.clock, max_size=8 << 20, batch_size=100)
+
+    async def until(self, kind: str) -> None:
+        """Work until such a job is the next."""
+        for _ in range(20):
+            if (await self.jobs())[0][0] == kind:
+                return
+            assert await self.step() == []
+        raise AssertionError(f"no job {kind} came")
 
     async def take(self, *messages: InboundMessage | bytes, mailbox: str = "default") -> list[UUID]:
         """Take the messages in, one after the other."""
@@ -135,13 +167,36 @@ class Bench:
         return next(iter(row.values()))
 
     async def jobs(self) -> list[tuple[str, UUID]]:
-        """What is queued, in order."""
-        queued = await self.rows("SELECT entrypoint, payload FROM pgqueuer WHERE status = 'queued' ORDER BY id")
-        return [(row["entrypoint"], UUID(row["payload"].decode())) for row in queued]
+        """What is queued and due by the bench's clock, in order."""
+        return [(row["entrypoint"], UUID(row["payload"].decode())) for row in await self._queued() if self._is_due(row)]
+
+    async def later(self) -> list[tuple[str, UUID, timedelta]]:
+        """What is queued for later, with the time until then."""
+        rows = [row for row in await self._queued() if not self._is_due(row)]
+        now = self.clock()
+        return [(row["entrypoint"], UUID(row["payload"].decode()), self._due[row["id"]] - now) for row in rows]
+
+    async def _queued(self) -> list[dict[str, Any]]:
+        """Queued jobs. The queue reckons with the database's clock; a delay is put on the bench's when it is first seen."""
+        rows = await self.rows(
+            "SELECT id, entrypoint, payload, execute_after - created AS delay FROM pgqueuer WHERE status = 'queued' ORDER BY id"
+        )
+        for row in rows:
+            self._due.setdefault(row["id"], self.clock() + row["delay"])
+        return rows
+
+    def _is_due(self, row: dict[str, Any]) -> bool:
+        return self._due[row["id"]] <= self.clock()
+
+    async def pass_time(self, step: timedelta) -> None:
+        """Let time go by; what was queued for later may become due."""
+        await self._queued()
+        self.clock.advance(step)
 
     async def step(self) -> list[Exception]:
-        """Take all queued jobs and do them, kind by kind; what is to be retried is queued again. The errors."""
-        taken = await self.rows("DELETE FROM pgqueuer WHERE status = 'queued' RETURNING id, entrypoint, payload")
+        """Take all jobs that are due and do them, kind by kind; what is to be retried is queued again. The errors."""
+        due = [row["id"] for row in await self._queued() if self._is_due(row)]
+        taken = await self.rows("DELETE FROM pgqueuer WHERE id = ANY($1::int[]) RETURNING id, entrypoint, payload", due)
         taken.sort(key=lambda row: row["id"])
         kinds: dict[str, list[UUID]] = {}
         for row in taken:
@@ -159,6 +214,10 @@ class Bench:
         """Do one kind of job."""
         if kind == "process":
             return await self.pipeline.process(ids)
+        if kind == "assess":
+            return await self.recovery.assessing.assess(ids)
+        if kind in ("execute", "activate", "expire"):
+            return await getattr(self.recovery.execution, kind)(ids)
         return await getattr(self.delivery, kind)(ids)
 
     async def queue(self, kind: str, one: UUID) -> None:
@@ -169,7 +228,7 @@ class Bench:
             await enqueue(connection, kind, [str(one)])
 
     async def settle(self) -> None:
-        """Work until nothing is queued. What would be retried for ever fails the test."""
+        """Work until nothing is due. What would be retried for ever fails the test."""
         for _ in range(20):
             if not await self.jobs():
                 return
@@ -223,6 +282,14 @@ def bench() -> type[Bench]:
 async def desk(store: AsyncEngine, tmp_path: Path) -> Bench:
     """The core with doubles round it."""
     return Bench(store, tmp_path / "spool")
+
+
+@pytest.fixture
+async def counter(store: AsyncEngine, tmp_path: Path) -> Counter:
+    """The core with the shipped procedure, real mails and an account of Jan's."""
+    bench = Bench(store, tmp_path / "spool", pack=PACK, channel=PostChannel())
+    bench.clock.advance(NOW - bench.clock())
+    return Counter(bench)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 
 from okienko.core import desk as counter
+from okienko.core.actions.approvals import Actor
 from okienko.core.exclusive import exclusively
 from okienko.core.jobs import Job
 from okienko.plugins.errors import MisconfiguredError, PermanentError, TransientError
@@ -231,8 +232,8 @@ async def test_every_job_may_run_again(desk: Any, mail: Any) -> None:
         for kind, one in jobs:
             await desk.queue(kind, one)
     await desk.settle()
-    number = await desk.value("SELECT csd_number FROM cases")
-    await counter.request_close(desk.engine, number, "Gotowe.", "ewa", desk.clock())
+    action = await desk.value("SELECT id FROM reset_action")
+    await counter.do_by_hand(desk.recovery.approvals, action, Actor("ewa"), checked=["W1"], solution="Gotowe.")
     for _ in range(3):
         jobs = await desk.jobs()
         await desk.step()
@@ -341,13 +342,25 @@ async def test_ending_an_action_closes_its_case(desk: Any, mail: Any) -> None:
     await desk.take(mail("unknown"))
     await desk.settle()
     action = await desk.value("SELECT id FROM reset_action")
-    options = {"who": "ewa", "solution": "Hasło ustawione.", "now": desk.clock}
+    approvals, ewa = desk.recovery.approvals, Actor("ewa")
     with pytest.raises(PermanentError, match="W1"):
-        await counter.end_action(desk.engine, action, done=True, checked=[], **options)
+        await counter.do_by_hand(approvals, action, ewa, checked=[], solution="Hasło ustawione.")
     desk.clock.advance(timedelta(minutes=5))
-    await counter.end_action(desk.engine, action, done=True, checked=["W1"], **options)
-    with pytest.raises(PermanentError, match="done already"):
-        await counter.end_action(desk.engine, action, done=False, checked=[], **options)
+    await counter.do_by_hand(approvals, action, ewa, checked=["W1"], solution="Hasło ustawione.")
+    with pytest.raises(PermanentError, match="is done"):
+        await approvals.refuse(action, ewa, reason="pomyłka", solution="Odmowa.")
     await desk.settle()
     assert await states(desk) == ["closed"]
     assert [m.text for m in desk.channel.sent][-1] == "Hasło ustawione."
+
+
+async def test_a_case_is_not_closed_over_its_open_action(desk: Any, mail: Any) -> None:
+    """Else it would be carried out after everybody thought that the matter was closed."""
+    await desk.take(mail("unknown"))
+    await desk.settle()
+    case_id, action = await desk.value("SELECT id FROM cases"), await desk.value("SELECT id FROM reset_action")
+    with pytest.raises(PermanentError, match=f"its reset action {action} is not at its end"):
+        await counter.request_close(desk.engine, str(case_id), "Koniec.", "ewa", desk.clock())
+    await desk.recovery.approvals.refuse(action, Actor("ewa"), reason="nie ta osoba", solution="Odmowa.")
+    await desk.settle()
+    assert await states(desk) == ["closed"]

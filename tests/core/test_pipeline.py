@@ -10,7 +10,8 @@ import pytest
 
 from okienko.core.ledger import read_ledger
 from okienko.plugins.errors import MisconfiguredError, PermanentError, TransientError
-from okienko.plugins.ports import AccountFacts, RawItem
+from okienko.plugins.evidence import Evidence
+from okienko.plugins.ports import RawItem
 from okienko.plugins.raw import CHUNK, RawContent
 from okienko.schemas import AutoKind
 
@@ -68,11 +69,17 @@ async def test_a_transient_failure_concerns_its_own_message_only(desk: Any, mail
     assert await outcomes(desk) == ["cased", "cased", "cased"]
 
 
-async def test_a_failing_look_up_concerns_its_own_message_only(desk: Any, mail: Any) -> None:
+async def test_a_failing_look_up_concerns_its_own_case_only(desk: Any, mail: Any) -> None:
+    """And no first answer at all."""
     desk.identity.failures.append(TransientError("directory away"))
-    await desk.take(mail("login"), mail())
+    await desk.take(mail("met", sender="a@poczta.example"), mail("met", sender="b@poczta.example"))
+    for _ in range(3):
+        assert await desk.step() == []
+    assert len(desk.channel.sent) == 2
     assert len(await desk.step()) == 1
-    assert await outcomes(desk) == ["received", "cased"]
+    assert await desk.value("SELECT count(*) FROM event WHERE type = 'assessed'") == 1
+    await desk.settle()
+    assert await desk.value("SELECT count(*) FROM event WHERE type = 'assessed'") == 2
 
 
 async def test_a_parser_that_hangs_stops_nobody(desk: Any, mail: Any) -> None:
@@ -225,13 +232,18 @@ async def test_large_messages_are_read_in_small_groups(desk: Any, mail: Any) -> 
     assert list(desk.spool.iterdir()) == []
 
 
-async def test_evidence_reaches_the_decision(desk: Any, mail: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_first_decision_knows_of_no_account(desk: Any, mail: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is looked up before the first answer, so that neither its text nor its time can tell of an account."""
     found = []
     decide = desk.pack.decide
-    monkeypatch.setattr(desk.pack, "decide", lambda m, c, e: found.append(e.account) or decide(m, c, e))
-    await desk.take(mail("login"), mail())
-    await desk.step()
-    assert found == [AccountFacts(known=True, exists=False), None]
+    monkeypatch.setattr(desk.pack, "decide", lambda m, c, e: found.append(e) or decide(m, c, e))
+    desk.identity.failures.append(AssertionError("the identity backend was asked"))
+    await desk.take(mail("met"), mail())
+    while (await desk.jobs())[0][0] != "assess":
+        assert await desk.step() == []
+    assert found == [Evidence(), Evidence()]
+    assert len(desk.channel.sent) == 2
+    assert len(desk.identity.failures) == 1
 
 
 async def test_events_tell_the_story(desk: Any, mail: Any) -> None:
@@ -243,6 +255,7 @@ async def test_events_tell_the_story(desk: Any, mail: Any) -> None:
         ("decided", "words"),
         ("registered", "memory"),
         ("notification_queued", "okienko"),
-        ("action_proposed", "okienko"),
         ("notification_sent", "memory"),
+        ("assessed", "words"),
+        ("action_proposed", "okienko"),
     ]

@@ -38,7 +38,7 @@ def registered(desk: Any, count: int) -> Callable[[], Awaitable[bool]]:
 async def test_two_workers_share_the_work(desk: Any, mail: Any) -> None:
     mails = [mail(sender=f"p{n}@poczta.example") for n in range(150)]
     await asyncio.gather(*(desk.take(m) for m in mails + mails[:30]))
-    workers = [Worker(desk.engine, desk.pipeline, desk.delivery, batch_size=10) for _ in range(2)]
+    workers = [Worker(desk.engine, desk.pipeline, desk.delivery, desk.recovery, batch_size=10) for _ in range(2)]
     tasks = [asyncio.create_task(worker.run()) for worker in workers]
     await until(registered(desk, 150))
     for worker in workers:
@@ -52,7 +52,7 @@ async def test_two_workers_share_the_work(desk: Any, mail: Any) -> None:
 @pytest.mark.slow
 async def test_a_worker_outlives_its_connections(desk: Any, mail: Any) -> None:
     """Again and again the server ends every session; the work is done, once, all the same."""
-    worker = Worker(desk.engine, desk.pipeline, desk.delivery, batch_size=5)
+    worker = Worker(desk.engine, desk.pipeline, desk.delivery, desk.recovery, batch_size=5)
     task = asyncio.create_task(worker.run())
     for n in range(3):
         await desk.take(*(mail(sender=f"p{n}.{k}@poczta.example") for k in range(10)))
@@ -75,7 +75,7 @@ async def test_a_defect_puts_the_job_back(desk: Any, mail: Any, monkeypatch: pyt
         return await process(ids)
 
     monkeypatch.setattr(desk.pipeline, "process", defective)
-    worker = Worker(desk.engine, desk.pipeline, desk.delivery, batch_size=5)
+    worker = Worker(desk.engine, desk.pipeline, desk.delivery, desk.recovery, batch_size=5)
     task = asyncio.create_task(worker.run())
     await desk.take(mail())
     await until(registered(desk, 1))
@@ -111,7 +111,7 @@ async def test_parked_work_is_not_lost_work(desk: Any) -> None:
 async def test_a_worker_looks_for_lost_jobs_when_it_starts(desk: Any, mail: Any) -> None:
     await desk.take(mail())
     await desk.rows("DELETE FROM pgqueuer RETURNING 1")
-    worker = Worker(desk.engine, desk.pipeline, desk.delivery, batch_size=5)
+    worker = Worker(desk.engine, desk.pipeline, desk.delivery, desk.recovery, batch_size=5)
     task = asyncio.create_task(worker.run())
     await until(registered(desk, 1))
     worker.stop()
@@ -128,4 +128,6 @@ def test_backoff_grows_to_five_minutes_and_keeps_to_what_was_asked() -> None:
 
 def test_job_names_stay() -> None:
     """They stand in the queue of a running installation."""
-    assert {job.value for job in Job} == {"process", "register", "notify", "close", "reopen", "follow_up"}
+    assert {job.value for job in Job} == {
+        "process", "register", "notify", "close", "reopen", "follow_up", "assess", "execute", "activate", "expire",
+    }  # fmt: skip

@@ -8,14 +8,20 @@ from pathlib import Path
 
 import pytest
 
-HEAD = """
+TESTS = Path(__file__).resolve().parents[1]
+HEAD = f"""
+import sys
+sys.path.insert(0, {str(TESTS)!r})
 import pytest
 from okienko.plugins.errors import *
 from okienko.plugins.ports import *
-from okienko.plugins.testing.doubles import *
+from okienko.plugins.identity import *
+from okienko.plugins.testing import *
 from okienko.plugins.testing.conformance import *
 from okienko.schemas import *
+from plugins.memory_workshop import Broken, Workshop
 import asyncio, itertools
+from dataclasses import replace
 """
 
 CSD = """
@@ -40,6 +46,12 @@ class Faulty(MemoryIdentity):
 class TestFaulty(IdentityConformance):
     @pytest.fixture
     def backend(self): return Faulty()
+    @pytest.fixture
+    def workshop(self, backend): return Workshop(backend)
+    @pytest.fixture
+    def unreachable(self): return Broken(TransientError("nothing answers"))
+    @pytest.fixture
+    def refused(self): return Broken(MisconfiguredError("wrong credentials"))
 """
 POLICY = """
 class Faulty:
@@ -98,14 +110,60 @@ FAULTS = [
      "    def open_attachment(self, e, raw, index):\n        import io\n        if index: raise IndexError\n        return io.BytesIO(b'x')",
      "test_attachments"),
     # Everyone has an account.
-    (IDENTITY, "async def find_by_login(self, login): return AccountFacts(known=True, exists=True)", "test_unknown_login"),
+    (IDENTITY, "async def find_by_login(self, login): return next((a.shown() for a in self.accounts.values()), None)", "test_unknown_login"),
     # A wildcard finds somebody.
-    (IDENTITY, "async def find_by_login(self, login): return AccountFacts(known=True, exists='*' in login)", "test_unknown_login"),
-    # A directory that a strange login throws off.
-    (IDENTITY, "async def find_by_login(self, login):\n        login.encode('ascii')\n        return AccountFacts(known=True, exists=False)",
+    (IDENTITY, "async def find_by_login(self, login):\n"
+     "        return next((a.shown() for a in self.accounts.values() if '*' in login), None) or await super().find_by_login(login)",
      "test_unknown_login"),
+    # A directory that a strange login throws off.
+    (IDENTITY, "async def find_by_login(self, login):\n        login.encode('ascii')\n        return await super().find_by_login(login)",
+     "test_unknown_login"),
+    # A search for a part of the login.
+    (IDENTITY, "async def find_by_login(self, login):\n        if not login.strip(): return None\n"
+     "        return next((a.shown() for a in self.accounts.values() if login.lower() in a.login.lower()), None)",
+     "test_nearly_the_same_login"),
+    # Upper case is another login.
+    (IDENTITY, "async def find_by_login(self, login): return next((a.shown() for a in self.accounts.values() if a.login == login), None)",
+     "test_found_by_login"),
     # It says that it did what it cannot do.
-    (IDENTITY, "can_execute = False\n    async def execute(self, action): pass", "test_execute_by_hand"),
+    (IDENTITY, "def __init__(self): super().__init__(set(Operation) - {Operation.UNLOCK})\n"
+     "    async def unlock(self, expected): return Done(changed=True)", "test_operations_are_told_truly"),
+    # It finds everybody by any number.
+    (IDENTITY, "async def find_by_pesel(self, pesel): return tuple(a.shown() for a in self.accounts.values())", "test_found_by_pesel"),
+    # It reports a change where there was nothing to do.
+    (IDENTITY, "async def unlock(self, expected): return replace(await super().unlock(expected), changed=True, fields=('locked',))", "test_unlock"),
+    # Unlocking switches on what an administrator switched off.
+    (IDENTITY, "async def unlock(self, expected):\n        self._expected(expected).flags.discard(AccountFlag.DISABLED)\n"
+     "        return await super().unlock(expected)", "test_disabled_stays_disabled"),
+    # The person's own new password has to be changed at once.
+    (IDENTITY, "async def set_password(self, expected, password):\n        stored = self._expected(expected)\n"
+     "        must = stored.flags & {AccountFlag.MUST_CHANGE}\n        done = await super().set_password(expected, password)\n"
+     "        stored.flags |= must\n        return replace(done, after=stored.shown())", "test_set_password_that_must_change"),
+    # The refusal quotes the password.
+    (IDENTITY, "async def set_password(self, expected, password):\n        try: return await super().set_password(expected, password)\n"
+     "        except PasswordRefusedError: raise PasswordRefusedError('refused: ' + password.get_secret_value()) from None",
+     "test_refused_password"),
+    # A result that shows the password.
+    (IDENTITY, "async def set_password(self, expected, password):\n"
+     "        return replace(await super().set_password(expected, password), fields=(password.get_secret_value(),))", "test_set_password"),
+    # The login was changed elsewhere meanwhile, and nobody looks.
+    (IDENTITY, "def _compare(self, stored, expected): pass", "test_stale"),
+    (IDENTITY, "def _compare(self, stored, expected): pass", "test_wrong_person"),
+    # Somebody else's login is taken over.
+    (IDENTITY, "async def change_login(self, expected, new_login):\n        stored = self._expected(expected)\n        stored.login = new_login\n"
+     "        return self._done(stored, 'login')", "test_taken_login"),
+    # Compared first, written later.
+    (IDENTITY, "async def change_login(self, expected, new_login):\n        stored = self._stored(expected.ref)\n"
+     "        if same_login(stored.login, new_login): return Done(changed=False, after=stored.shown())\n"
+     "        self._compare(stored, expected)\n"
+     "        if any(same_login(a.login, new_login) for a in self.accounts.values()): raise LoginTakenError('taken')\n"
+     "        await asyncio.sleep(0)\n        stored.login = new_login\n        return self._done(stored, 'login')", "test_race_for_a_login"),
+    # An account made anew with the same login is taken for the one that was approved.
+    (IDENTITY, "async def unlock(self, expected):\n"
+     "        stored = next(a for a in self.accounts.values() if same_login(a.login, expected.login))\n"
+     "        return await super().unlock(Expected(stored.ref, stored.login))", "test_gone"),
+    # A check that tries nothing.
+    (IDENTITY, "async def check(self): return []", "test_check"),
     # It raises for a message without a sender.
     (POLICY, "def judge(self, m, f): return Silence(m.sender.address and 'x')", "test_always_answers"),
     # It merges into a case that nobody spoke of.

@@ -9,9 +9,9 @@ import pytest
 from okienko.plugins.errors import TransientError
 from okienko.plugins.ports import RawItem
 from okienko.plugins.raw import RawContent
-from okienko.plugins.testing import FixedClock, MemoryChannel, MemoryCsd, MemoryIdentity, MemoryIntake
-from okienko.plugins.testing.conformance import ChannelConformance, CsdConformance, IdentityConformance
-from okienko.schemas import ChannelName, InboundMessage, Person
+from okienko.plugins.testing import FixedClock, MemoryChannel, MemoryCsd, MemoryIntake
+from okienko.plugins.testing.conformance import ChannelConformance, CsdConformance
+from okienko.schemas import ChannelName, InboundMessage
 
 
 class TestMemoryCsd(CsdConformance):
@@ -24,17 +24,6 @@ class TestMemoryCsd(CsdConformance):
         with pytest.raises(TransientError):
             await backend.create([])
         assert await backend.create([]) == {}
-
-
-class TestMemoryIdentity(IdentityConformance):
-    @pytest.fixture
-    def backend(self) -> MemoryIdentity:
-        return MemoryIdentity({"Jan@example.org": Person(given_name="Jan")})
-
-    async def test_known_login(self, backend: MemoryIdentity) -> None:
-        facts = await backend.find_by_login("jan@EXAMPLE.org")
-        assert facts.exists
-        assert facts.person == Person(given_name="Jan")
 
 
 class TestMemoryChannel(ChannelConformance):

@@ -11,7 +11,9 @@ import pytest
 
 from okienko.plugins.context import PluginContext
 from okienko.plugins.errors import MisconfiguredError
-from okienko.plugins.ports import AccountFacts, Evidence, NotificationContext, RenderedText
+from okienko.plugins.evidence import Evidence
+from okienko.plugins.identity import Account, AccountFlag
+from okienko.plugins.ports import NotificationContext, RenderedText
 from okienko.plugins.procedure.model import read_pack
 from okienko.plugins.procedure.render import Templates
 from okienko.plugins.puesc import SHIPPED, okienko_procedures
@@ -157,20 +159,22 @@ def test_unmet_says_how_to_send_again() -> None:
     assert "portal" in rendered(NotificationKind.UNMET, case_of("Reklamacja", "x"))[1]
 
 
-@pytest.mark.parametrize("kind", [NotificationKind.UNMET, NotificationKind.REGISTERED])
-def test_no_reply_depends_on_the_account(kind: NotificationKind) -> None:
+# What is sent before the account is looked at (UNMET among it) is decided with no evidence at all: see test_puesc.
+@pytest.mark.parametrize("kind", sorted(set(NotificationKind) - {NotificationKind.UNMET}))
+def test_no_message_depends_on_what_was_found_out_about_the_account(kind: NotificationKind) -> None:
     jan = Person(given_name="Jan", family_name="Próbny", birth_year=1980)
-    facts = [
-        None,
-        AccountFacts(False),
-        AccountFacts(True, False),
-        AccountFacts(True, True),
-        AccountFacts(True, True, jan),
-    ]
+    found = [
+        Evidence(),
+        Evidence(looked_up=True),
+        Evidence(looked_up=True, account=Account("ref", "jan@poczta.example", Person())),
+        Evidence(looked_up=True, account=Account("ref", "jan@poczta.example", jan), new_login_taken=False),
+        Evidence(looked_up=True, account=Account("ref", "jan@poczta.example", jan, frozenset(AccountFlag)), new_login_taken=True),
+    ]  # fmt: skip
     for subject in (SUBJECT, f"Re: {SUBJECT}"):
         for phrase in (PHRASE_A, PHRASE_B):
-            cases = [case_of(subject, f"{phrase} Jan Próbny 1980", evidence=Evidence(account)) for account in facts]
-            assert len({PACK.render(kind, NotificationContext(case)) for case in cases}) == 1
+            cases = [case_of(subject, f"{phrase} Jan Próbny 1980", evidence=evidence) for evidence in found]
+            assert len({case.decision for case in cases}) > 1
+            assert len({PACK.render(kind, NotificationContext(case, "Zrobione.")) for case in cases}) == 1
 
 
 @pytest.mark.parametrize("kind", list(NotificationKind))

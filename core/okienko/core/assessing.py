@@ -29,6 +29,7 @@ from okienko.core.database import enqueue, raw_connection, transaction
 from okienko.core.events import NewEvent, append
 from okienko.core.jobs import Job
 from okienko.core.verifying import Checked, Verifying
+from okienko.plugins.errors import MisconfiguredError
 from okienko.plugins.evidence import Evidence
 from okienko.plugins.identity import Account, AccountFlag, IdentityBackend, Operation
 from okienko.plugins.ports import Channel, Classification, ProcedurePack
@@ -49,17 +50,22 @@ from okienko.schemas import (
 ACCOUNT_PROCEDURES = frozenset({Procedure.EMERGENCY_PASSWORD, Procedure.EMERGENCY_PASSWORD_AND_EMAIL})
 """Procedures that may end in a reset action."""
 _OPENED_BY = "SELECT envelope_id FROM case_message WHERE case_id = $1 AND role = 'opened'"
-_ASSESSED = "SELECT 1 FROM event WHERE case_id = $1 AND type = 'assessed' LIMIT 1"
-_OTHER = """
-SELECT case_id FROM reset_action
-WHERE account_ref = $1 AND case_id <> $2 AND (state IN ('waiting', 'cooling', 'ready', 'executing') OR created_at > $3) LIMIT $4
+_ASSESSED = """
+SELECT EXISTS (SELECT FROM event WHERE case_id = $1 AND type = 'assessed') OR EXISTS (SELECT FROM reset_action WHERE case_id = $1)
 """
-_ALONE = "SELECT pg_advisory_xact_lock(hashtextextended('okienko account ' || $1, 0))"
+# Two workers that assess two requests for one account at the same moment wait for each other here.
+_LOCK_ACCOUNT = "SELECT pg_advisory_xact_lock(hashtextextended('okienko account ' || $1 || ' ' || $2, 0))"
+_OTHERS = """
+SELECT count(*) FILTER (WHERE state IN ('waiting', 'cooling', 'ready', 'executing')) AS open, count(*) FILTER (WHERE created_at >= $3) AS today
+FROM reset_action WHERE backend = $1 AND account_ref = $2
+"""
 _AT_ONCE = 4
 """Cases assessed at the same time, so that one whose documents take long does not hold up its neighbours."""
 _HEAD = 256 << 10
 """Octets of a mail's beginning in which its header fields are read."""
 _LARGEST_APPLICATION = 20 << 20
+_MOST_APPLICATIONS = 10
+"""Attachments of one mail that are checked: each may take its time limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +134,10 @@ class Assessing:
         case = cases.to_case(row)
         if done or not wants_assessment(case) or opened_by is None:
             return
+        if (connector := row["connector"]) not in self._channels:
+            raise MisconfiguredError(
+                f"the plugin {connector!r} that took the message in is not loaded: load it, then replay"
+            )
         async with envelopes.load(self._engine, [opened_by], spool=self._spool, finished=True) as loaded:
             item = loaded[0]
             channel = self._channels[item.envelope.connector]
@@ -190,9 +200,8 @@ class Assessing:
         if self._verifying is None or not self._verifying.configured:
             return None
         best: Checked | None = None
-        for attachment in message.attachments:
-            if not 0 < attachment.size <= _LARGEST_APPLICATION:
-                continue
+        candidates = [a for a in message.attachments if 0 < a.size <= _LARGEST_APPLICATION]
+        for attachment in candidates[:_MOST_APPLICATIONS]:
             index = attachment.index
 
             def read(index: int = index) -> bytes:
@@ -230,6 +239,8 @@ class Assessing:
                 action, why = await self._propose(raw, current, decision, classification, evidence, account, now)
             outcome = decision.outcome.value if decision.outcome else None
             state = CaseState.REGISTERED if action and not action.frozen.must_check else CaseState.HUMAN_REVIEW
+            if current.state is CaseState.REOPENED:
+                state = current.state
             await raw.execute(
                 "UPDATE cases SET decision = $2, state = $3 WHERE id = $1",
                 case.id,
@@ -262,34 +273,40 @@ class Assessing:
         if account is not None:
             if AccountFlag.DISABLED in account.flags:
                 return None, "the account is disabled: an administrator decides by hand"
-            # Two requests for one account that are assessed at the same time must see each other.
-            await raw.execute(_ALONE, f"{self._identity.name} {account.ref}")
-            day = now.replace(hour=0, minute=0, second=0, microsecond=0)
-            most = self._limits.actions_per_account_per_day
-            others = await raw.fetch(_OTHER, account.ref, case.id, day, most)
-            if len(others) >= most:
-                return None, f"the account has had {len(others)} action(s) today or has an open one"
+            if why := await self._too_many(raw, account, now):
+                return None, why
         frozen = Frozen(
             action_id=uuid4(), case_id=case.id, backend=self._identity.name, account_ref=account.ref if account else None,
             old_login=old, new_login=new, steps=self._steps(account, changes=changes),
             decision_sha256=hashlib.sha256(decision.model_dump_json().encode()).hexdigest(),
             must_check=decision.rules(Verdict.UNKNOWN),
         )  # fmt: skip
-        risk = Risk.HIGH if frozen.changes_login else Risk.LOW
+        risk = Risk.HIGH if changes else Risk.LOW
         subjects = frozenset(login.lower() for login in (old, new) if login)
         return Action(frozen, risk, ActionState.WAITING, now, now + self._policy.lifetime, subject_names=subjects), ""
+
+    async def _too_many(self, raw: Any, account: Account, now: datetime) -> str | None:
+        """Why the account gets no further action, or None. Holds until the transaction ends."""
+        backend = self._identity.name
+        await raw.execute(_LOCK_ACCOUNT, backend, account.ref)
+        day = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        others = await raw.fetchrow(_OTHERS, backend, account.ref, day)
+        if others["open"]:
+            return "another case has an open reset action for the account"
+        if others["today"] >= self._limits.actions_per_account_per_day:
+            return f"the account has had {others['today']} reset action(s) today, which is the limit"
+        return None
 
     def _steps(self, account: Account | None, *, changes: bool) -> tuple[Step, ...]:
         can = self._identity.operations
         if account is None or can.isdisjoint({Operation.SEND_ACTIVATION, Operation.SET_PASSWORD}):
             return (Step.BY_HAND,)
-        steps: list[Step] = []
+        if changes and Operation.CHANGE_LOGIN not in can:
+            return (Step.BY_HAND,)
+        # The change of login first: done again after a lost answer, what follows finds the account by its new login.
+        steps = [Step.CHANGE_LOGIN] if changes else []
         if AccountFlag.LOCKED in account.flags and Operation.UNLOCK in can:
             steps.append(Step.UNLOCK)
-        if changes:
-            if Operation.CHANGE_LOGIN not in can:
-                return (Step.BY_HAND,)
-            steps.append(Step.CHANGE_LOGIN)
         return (*steps, Step.ACTIVATE)
 
     async def _add(

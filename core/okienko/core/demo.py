@@ -17,9 +17,10 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from okienko.core import desk
+from okienko.core.actions.approvals import Actor
 from okienko.core.cli.intake import take_in, until_idle
 from okienko.core.ledger import read_ledger
 from okienko.core.service import Service, open_service, working
@@ -194,14 +195,9 @@ async def _close_recovery(service: Service, line: dict[str, Any], say: Callable[
         say("  BAD no reset action waits for the recovery case\n")
         return 1
     solution = "Hasło awaryjne zostało zmienione. Instrukcja jest w osobnej wiadomości."
-    await desk.end_action(
-        service.engine,
-        UUID(str(waiting[0]["id"])),
-        done=True,
-        checked=waiting[0]["must_check"],
-        who="demo",
-        solution=solution,
-        now=service.now,
+    action = waiting[0]
+    await desk.do_by_hand(
+        service.recovery.approvals, action["id"], Actor("demo"), checked=action["must_check"], solution=solution
     )
     await until_idle(service)
     shown = await desk.show_case(service.engine, str(case_id))

@@ -1,28 +1,32 @@
-"""What a person at the desk does to cases: look, close with a solution, end a reset action."""
+"""What a person at the desk does to cases: look, close with a solution, carry a reset action out by hand."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from okienko.core import cases
+from okienko.core import cases, closing
+from okienko.core.actions import store
+from okienko.core.actions.approvals import Actor, Approvals
+from okienko.core.actions.frozen import Step
+from okienko.core.actions.machine import Action, ActionRefusedError
 from okienko.core.audit.entries import AuditAction, NewEntry
 from okienko.core.audit.log import record
-from okienko.core.database import enqueue, raw_connection, transaction
-from okienko.core.events import NewEvent, append
-from okienko.core.jobs import Job
+from okienko.core.database import raw_connection, transaction
 from okienko.core.states import move
 from okienko.plugins.errors import PermanentError
-from okienko.schemas import ActionState, CaseState, EventType
+from okienko.schemas import ActionState, CaseState
 
 _LIST = """
 SELECT c.id, c.csd_number AS number, c.kind, c.procedure, c.state, c.decision::text AS decision, c.subject, c.opened_at, c.closed_at FROM cases c
 WHERE ($1::text IS NULL OR c.state = $1) ORDER BY c.seq DESC LIMIT $2
 """
+_ACTIONS = "SELECT a.*, c.csd_number AS number FROM reset_action a JOIN cases c ON c.id = a.case_id "
+_OPEN = [state.value for state in (ActionState.WAITING, ActionState.COOLING, ActionState.READY, ActionState.EXECUTING)]
 
 
 async def list_cases(engine: AsyncEngine, *, state: CaseState | None, limit: int) -> list[Any]:
@@ -56,69 +60,82 @@ async def request_close(engine: AsyncEngine, key: str, solution: str, who: str, 
         if row["state"] == CaseState.DECIDED:
             raise PermanentError("the case waits for its registration in the CSD: close it afterwards")
         move(CaseState(row["state"]), CaseState.CLOSED)
-        await _request(connection, raw, case_id, solution, who, now)
+        if action := await raw.fetchval(
+            "SELECT id FROM reset_action WHERE case_id = $1 AND state = ANY($2::text[])", case_id, _OPEN
+        ):
+            raise PermanentError(
+                f"its reset action {action} is not at its end: `okienko action done` or `refuse` closes the case as well"
+            )
+        await closing.request_close(connection, raw, case_id, solution, who, now)
         record(raw, [NewEntry(AuditAction.CLOSE_REQUESTED, now, who, case_id)])
     return case_id
 
 
-async def _request(connection: Any, raw: Any, case_id: UUID, solution: str, who: str, now: datetime) -> None:
-    await raw.execute(
-        "INSERT INTO closing (case_id, solution, who, at) VALUES ($1, $2, $3, $4)", case_id, solution, who, now
-    )
-    await enqueue(connection, Job.CLOSE, [str(case_id)])
-
-
-async def list_actions(engine: AsyncEngine, *, everything: bool) -> list[Any]:
-    """Reset actions that wait, oldest first; with `everything` also those that ended."""
+async def list_actions(engine: AsyncEngine, *, everything: bool) -> list[dict[str, Any]]:
+    """Reset actions that are not at their end, oldest first, each with its approvals; with `everything` also the others."""
     async with transaction(engine) as connection:
         raw = await raw_connection(connection)
-        rows: list[Any] = await raw.fetch(
-            "SELECT a.id, a.case_id, c.csd_number AS number, a.backend, a.procedure, a.state, a.must_check, a.created_at, a.ended_by "
-            "FROM reset_action a JOIN cases c ON c.id = a.case_id WHERE a.state = 'waiting' OR $1 ORDER BY a.created_at",
-            everything,
+        rows = await raw.fetch(
+            _ACTIONS + "WHERE a.state = ANY($1::text[]) OR $2 ORDER BY a.created_at, a.id", _OPEN, everything
         )
-    return rows
+        approvals = await _approvals(raw, [row["id"] for row in rows])
+    return [_action(row, approvals.get(row["id"], [])) for row in rows]
 
 
-async def end_action(
-    engine: AsyncEngine,
-    action_id: UUID,
-    *,
-    done: bool,
-    checked: Sequence[str],
-    who: str,
-    solution: str,
-    now: Callable[[], datetime],
-) -> UUID:
-    """Mark a reset action done or refused; its case is closed with the solution. Returns the case id.
-
-    Done needs every rule that nobody could decide to be named in `checked`: the administrator says that they looked.
-    Raises PermanentError when one is missing, or the action does not wait any more.
-    """
+async def show_action(engine: AsyncEngine, action_id: UUID) -> dict[str, Any]:
+    """One reset action with its approvals, and the decision on its case. Raises PermanentError when there is none."""
     async with transaction(engine) as connection:
         raw = await raw_connection(connection)
-        row = await raw.fetchrow(
-            "SELECT case_id, state, must_check FROM reset_action WHERE id = $1 FOR UPDATE", action_id
-        )
+        row = await raw.fetchrow(_ACTIONS + "WHERE a.id = $1", action_id)
         if row is None:
             raise PermanentError(f"there is no reset action {action_id}: `okienko actions` lists them")
-        if row["state"] != ActionState.WAITING:
-            raise PermanentError(f"the reset action {action_id} is {row['state']} already; nothing was changed")
-        if missing := [rule for rule in row["must_check"] if done and rule not in checked]:
-            raise PermanentError(
-                f"these rules could not be decided and must be checked by you first: {', '.join(missing)}; "
-                + "then say so: "
-                + " ".join(f"--checked {rule}" for rule in row["must_check"])
-            )
-        state, at = (ActionState.DONE if done else ActionState.REFUSED).value, now()
-        await raw.execute(
-            "UPDATE reset_action SET state = $2, ended_at = $3, ended_by = $4 WHERE id = $1", action_id, state, at, who
+        approvals = await _approvals(raw, [action_id])
+        case = cases.to_case((await cases.fetch(raw, [row["case_id"]]))[row["case_id"]])
+    return _action(row, approvals.get(action_id, [])) | {"decision": case.decision.model_dump(mode="json")}
+
+
+async def _approvals(raw: Any, ids: Sequence[UUID]) -> dict[UUID, list[Any]]:
+    found: dict[UUID, list[Any]] = {}
+    for row in await raw.fetch(
+        "SELECT action_id, who, at, digest, checked FROM reset_approval WHERE action_id = ANY($1::uuid[]) ORDER BY at",
+        ids,
+    ):
+        found.setdefault(row["action_id"], []).append(row)
+    return found
+
+
+def _action(row: Any, approvals: Sequence[Any]) -> dict[str, Any]:
+    try:
+        whole = store.is_whole(store.to_action(row, approvals), row["digest"])
+    except ValueError:
+        whole = False
+    shown = {name: value for name, value in row.items() if name != "stop_sha256"}
+    given = [{"who": a["who"], "at": a["at"], "checked": a["checked"]} for a in approvals]
+    # An erased action has no digest any more.
+    return shown | {"approvals": given, "tampered": bool(row["digest"]) and not whole}
+
+
+async def do_by_hand(
+    approvals: Approvals, action_id: UUID, actor: Actor, *, checked: Sequence[str], solution: str
+) -> Action:
+    """Approve the action as this person, if they have not yet, and mark it done, because they carried it out in their own tool.
+
+    Raises ActionRefusedError when other people have to approve it first (this person's approval then stands), when its
+    cool-down is not over, or when okienko carries it out by itself.
+    """
+    action = await approvals.find(action_id)
+    if Step.BY_HAND not in action.frozen.steps:
+        raise ActionRefusedError("okienko carries this action out by itself: `okienko action approve` is all it needs")
+    if action.state is ActionState.WAITING and actor.who not in action.agreed_by:
+        action = await approvals.approve(action_id, actor, digest=action.frozen.digest, checked=checked)
+    if action.state is ActionState.WAITING:
+        missing = approvals.wanted(action) - len(action.agreed_by)
+        raise ActionRefusedError(
+            f"it is a {action.risk.value} risk: {missing} more and different {'person has' if missing == 1 else 'people have'} to approve "
+            f"it first, with: okienko action approve {action_id} --digest {action.frozen.digest[:12]}; approved so far by "
+            f"{', '.join(sorted(action.agreed_by))}. Then mark it done. Nothing else was changed"
         )
-        data = {"action": str(action_id), "state": state, "checked": list(checked)}
-        await append(raw, [NewEvent(row["case_id"], EventType.ACTION_ENDED, at, data, who)])
-        await _request(connection, raw, row["case_id"], solution, who, at)
-        case_id: UUID = row["case_id"]
-    return case_id
+    return await approvals.done_by_hand(action_id, actor, solution=solution)
 
 
 async def _find(raw: Any, key: str) -> UUID:

@@ -167,6 +167,11 @@ reset_action = sa.Table(
         "uq_reset_action_open", "case_id", unique=True,
         postgresql_where=sa.text("state IN ('waiting', 'cooling', 'ready', 'executing')"),
     ),
+    # NULL accounts, of actions by hand without a look-up, are all different.
+    sa.Index(
+        "uq_reset_action_account", "backend", "account_ref", unique=True,
+        postgresql_where=sa.text("state IN ('waiting', 'cooling', 'ready', 'executing')"),
+    ),
 )  # fmt: skip
 
 reset_approval = sa.Table(

@@ -89,7 +89,8 @@ class Sending:
                     data["reason"] = reason_of(error).value
                     events.append(NewEvent(row["case_id"], EventType.NOTIFICATION_FAILED, now, data, row["connector"]))
             await append(raw, events)
-            await _go_on(connection, raw, [row for row, error in results if error is None])
+            # What can never be sent holds nothing up: the person is told as much as can be told.
+            await _go_on(connection, raw, [row for row, error in results if not isinstance(error, TransientError)])
         for row, error in results:
             result = "sent" if error is None else "retried" if isinstance(error, TransientError) else "failed"
             metrics.NOTIFICATIONS.labels(row["kind"], result).inc()
@@ -115,11 +116,11 @@ class Sending:
         return None
 
 
-async def _go_on(connection: AsyncConnection, raw: Any, sent: Sequence[Any]) -> None:
+async def _go_on(connection: AsyncConnection, raw: Any, settled: Sequence[Any]) -> None:
     """What waits for a message to have gone: the look at the account for mail 1, mail 3 for mail 2 (rule T5)."""
-    told = [row["case_id"] for row in sent if row["kind"] == NotificationKind.REGISTERED]
+    told = [row["case_id"] for row in settled if row["kind"] == NotificationKind.REGISTERED]
     rows = await cases.fetch(raw, told) if told else {}
     await enqueue(connection, Job.ASSESS, [str(i) for i, row in rows.items() if wants_assessment(cases.to_case(row))])
-    closed = [row["case_id"] for row in sent if row["kind"] == NotificationKind.CLOSED]
+    closed = [row["case_id"] for row in settled if row["kind"] == NotificationKind.CLOSED]
     if closed:
         await enqueue(connection, Job.ACTIVATE, [str(row["id"]) for row in await raw.fetch(TO_ACTIVATE, closed)])

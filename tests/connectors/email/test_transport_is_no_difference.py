@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from corpus import PHRASE_A, SUBJECT
 from okienko.connectors.email.parse import parse_message
 from okienko.plugins.context import PluginContext
-from okienko.plugins.ports import Evidence
+from okienko.plugins.evidence import Evidence
 from okienko.plugins.puesc import okienko_procedures
 from okienko.plugins.raw import RawContent
 from okienko.schemas import CaseKind, Person, Verdict

@@ -21,7 +21,7 @@ from okienko.plugins.errors import MisconfiguredError, PermanentError, Transient
 from okienko.plugins.identity import Expected, LoginTakenError, Operation, PasswordRefusedError
 from okienko.plugins.ports import Severity
 from okienko.plugins.testing import invented_person
-from okienko.plugins.testing.conformance import AccountsConformance
+from okienko.plugins.testing.conformance import IdentityConformance
 from okienko.plugins.testing.conformance.workshop import NEW, OLD, new_login
 from okienko.schemas import Person
 from rigs import samba as rig
@@ -145,7 +145,7 @@ async def backend(server: Samba) -> AsyncIterator[AdIdentity]:
     await identity.close()
 
 
-class TestAd(AccountsConformance):
+class TestAd(IdentityConformance):
     @pytest.fixture
     async def backend(self, server: Samba) -> AsyncIterator[AdIdentity]:
         identity = AdIdentity(settings_for(server), now)

@@ -12,7 +12,7 @@ import respx
 from okienko.connectors.identity.keycloak.client import KeycloakIdentity
 from okienko.connectors.identity.keycloak.settings import KeycloakIdentitySettings
 from okienko.plugins.settings import load_settings
-from okienko.plugins.testing.conformance import AccountsConformance
+from okienko.plugins.testing.conformance import IdentityConformance
 from okienko.schemas import Person
 from rigs.keycloak import ROOT, Keycloak
 
@@ -66,7 +66,7 @@ class Workshop:
         return next(ref for ref, one in self._peer.users.items() if one["email"] == login)
 
 
-class TestKeycloak(AccountsConformance):
+class TestKeycloak(IdentityConformance):
     @pytest.fixture
     def peer(self) -> Keycloak:
         return Keycloak()

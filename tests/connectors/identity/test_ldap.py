@@ -24,7 +24,7 @@ from okienko.plugins.errors import MisconfiguredError, PermanentError, Transient
 from okienko.plugins.identity import AccountFlag, Expected, LoginTakenError, Operation, PasswordRefusedError, StaleError
 from okienko.plugins.ports import Severity
 from okienko.plugins.testing import invented_person, invented_pesel
-from okienko.plugins.testing.conformance import AccountsConformance
+from okienko.plugins.testing.conformance import IdentityConformance
 from okienko.plugins.testing.conformance.workshop import NEW, OLD, new_login
 from okienko.schemas import Person
 from rigs import slapd as rig
@@ -154,7 +154,7 @@ async def backend(server: Slapd) -> AsyncIterator[LdapIdentity]:
     await identity.close()
 
 
-class TestLdap(AccountsConformance):
+class TestLdap(IdentityConformance):
     @pytest.fixture
     async def backend(self, server: Slapd) -> AsyncIterator[LdapIdentity]:
         identity = LdapIdentity(settings_for(server), now)

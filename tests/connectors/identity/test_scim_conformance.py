@@ -10,7 +10,7 @@ import pytest
 from okienko.connectors.identity.scim.client import ScimIdentity
 from okienko.connectors.identity.scim.settings import ScimIdentitySettings
 from okienko.plugins.settings import load_settings
-from okienko.plugins.testing.conformance import AccountsConformance
+from okienko.plugins.testing.conformance import IdentityConformance
 from okienko.schemas import Person
 from rigs.scim import LOCK, PESEL_PATH, TOKEN, Scim, scim2_with_sign_in, user
 
@@ -77,7 +77,7 @@ def peer() -> Iterator[Scim]:
         yield running
 
 
-class TestScim(AccountsConformance):
+class TestScim(IdentityConformance):
     @pytest.fixture
     async def backend(self, peer: Scim) -> AsyncIterator[ScimIdentity]:
         backend = made(peer.url)

@@ -13,6 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from core.audit.ledgerkit import START, intruder, raw_transaction
 from okienko.core import desk, parking
+from okienko.core.actions.approvals import Actor
+from okienko.core.actions.links import Links
 from okienko.core.audit.anchor import trusted_keys
 from okienko.core.audit.erasure import erase
 from okienko.core.audit.vault import Erased
@@ -20,12 +22,12 @@ from okienko.core.audit.verify import verify, verify_on
 from okienko.core.calls import Calls
 from okienko.core.cli.intake import until_idle
 from okienko.core.database import upgrade
-from okienko.core.pipeline import Pipeline
+from okienko.core.recovery import Recovery, sender_proof
 from okienko.core.service import Service, open_service, working
 from okienko.plugins.errors import PermanentError
 from okienko.plugins.ports import RawItem
 from okienko.plugins.raw import RawContent
-from okienko.plugins.testing.doubles import MemoryIdentity
+from okienko.plugins.testing import MemoryIdentity
 from okienko.schemas import ChannelName, Person
 
 RECOVERY = """From: Zdzimira Niebyła <zdzimira@poczta.example>\r
@@ -68,14 +70,8 @@ async def finish(service: Service) -> Any:
     async with working(service.worker):
         await until_idle(service)
         (action,) = await desk.list_actions(service.engine, everything=False)
-        await desk.end_action(
-            service.engine,
-            action["id"],
-            done=False,
-            checked=[],
-            who="administrator",
-            solution="Odmowa.",
-            now=service.now,
+        await service.recovery.approvals.refuse(
+            action["id"], Actor("administrator", origin="web:192.0.2.7"), reason="nie ta osoba", solution="Odmowa."
         )
         await until_idle(service)
     return action
@@ -86,10 +82,10 @@ async def test_a_request_is_audited_from_decision_to_end(service: Service, engin
     action = await finish(service)
     found = await entries(engine)
     assert [e["action"] for e in found] == [
-        "decided", "registered", "action_proposed", "notified", "action_ended", "closed", "notified",
+        "decided", "registered", "notified", "decided", "action_proposed", "action_ended", "closed", "notified",
     ]  # fmt: skip
     assert {e["case_id"] for e in found} == {action["case_id"]}
-    decided, ended = found[0], found[4]
+    decided, ended = found[0], found[5]
     assert (decided["actor"], decided["reason"]) == ("puesc", "unknown: A4 A5; met: A1 A2 A3")
     assert decided["data"]["procedure"] == "emergency_password"
     assert (ended["actor"], ended["subject"]) == ("administrator", f"action {action['id']}")
@@ -102,7 +98,7 @@ async def test_a_request_is_audited_from_decision_to_end(service: Service, engin
         in_the_open = await raw.fetch("SELECT t::text AS row FROM audit_entry t UNION ALL SELECT t::text FROM event t")
     assert whole["requester"] == "zdzimira@poczta.example"
     assert whole["person"]["family_name"] == "Niebyłej"
-    assert "zdzimira@poczta.example" in whole["evidence"]["A4"]
+    assert whole["evidence"]["A4"] == "the sender was not checked"
     for row in in_the_open:
         assert not any(name in row["row"] for name in WHO), row["row"]
 
@@ -156,43 +152,64 @@ async def test_erasure_waits_for_the_end_of_the_case(service: Service, engine: A
     assert "Niebył" in await dump(engine)
 
 
-def pipeline_with(service: Service, identity: MemoryIdentity) -> Pipeline:
-    """The service's own pipeline over a backend that can look accounts up."""
+def recovery_with(service: Service, identity: MemoryIdentity) -> Recovery:
+    """The service's own recovery over a backend that can look accounts up."""
     plugins = service.plugins
-    return Pipeline(
-        service.engine, service.now, channels=plugins.channels, policies=list(plugins.policies.values()),
-        pack=plugins.procedures["puesc"], identity=identity, vault=service.vault, spool=service.settings.home / "spool",
+    return Recovery.build(
+        service.engine, service.now, settings=service.settings, channels=plugins.channels, identity=identity,
+        pack=plugins.procedures["puesc"], links=Links(bytes(32), "https://okienko.invalid"), sender=sender_proof({}), verifying=None,
         calls=Calls(10.0, on_stop=plugins.stop, on_resume=plugins.resume),
     )  # fmt: skip
 
 
+async def answered(service: Service, engine: AsyncEngine) -> UUID:
+    """A recovery case whose first answer has gone, as it was before anybody looked at an account."""
+    await take_in(service)
+    async with working(service.worker):
+        await until_idle(service)
+    async with raw_transaction(engine) as raw:
+        await raw.execute("ALTER TABLE event DISABLE TRIGGER USER; DELETE FROM reset_action")
+        await raw.execute("DELETE FROM event WHERE type IN ('assessed', 'action_proposed')")
+        case_id: UUID = await raw.fetchval("SELECT id FROM cases")
+    return case_id
+
+
 async def test_a_look_up_is_audited_before_it_is_made(service: Service, engine: AsyncEngine) -> None:
+    case_id = await answered(service, engine)
+    before = len(await entries(engine))
     seen: list[list[str]] = []
 
     class Watching(MemoryIdentity):
         async def find_by_login(self, login: str) -> Any:
-            seen.append([e["action"] for e in await entries(engine)])
+            seen.append([e["action"] for e in (await entries(engine))[before:]])
             return await super().find_by_login(login)
 
     person = Person(given_name="Zdzimira", family_name="Niebyła", birth_year=1980)
-    envelope = await take_in(service)
-    await pipeline_with(service, Watching({"zdzimira@poczta.example": person})).process([envelope])
+    identity = Watching()
+    identity.add("zdzimira@poczta.example", person=person)
+    assert await recovery_with(service, identity).assessing.assess([case_id]) == [None]
     assert seen == [["looked_up"]]
-    looked, decided = await entries(engine)
+    looked, decided, proposed = (await entries(engine))[before:]
     assert (looked["actor"], looked["subject"], looked["reason"]) == (
         "puesc",
         "account at memory",
-        "to decide on the message",
+        "to assess a recovery request",
     )
-    assert looked["data"] == {"backend": "memory", "operation": "find_by_login", "envelope": str(envelope)}
-    assert decided["data"]["envelope"] == str(envelope)
+    assert looked["data"] == {"backend": "memory", "operation": "find_by_login"}
+    assert looked["case_id"] == decided["case_id"] == proposed["case_id"] == case_id
+    assert decided["reason"] == "unknown: A4; met: A1 A2 A3 A5"
+    assert proposed["data"]["must_check"] == ["A4"]
+    for entry in (looked, decided, proposed):
+        assert not any(name in entry["told"] for name in WHO)
 
 
 async def test_a_look_up_that_fails_is_in_the_audit_all_the_same(service: Service, engine: AsyncEngine) -> None:
+    case_id = await answered(service, engine)
+    before = len(await entries(engine))
     identity = MemoryIdentity()
     identity.failures.append(PermanentError("refused"))
-    await pipeline_with(service, identity).process([await take_in(service)])
-    assert [e["action"] for e in await entries(engine)] == ["looked_up"]
+    await recovery_with(service, identity).assessing.assess([case_id])
+    assert [e["action"] for e in (await entries(engine))[before:]] == ["looked_up"]
 
 
 async def test_parked_work_is_replayed_and_dropped_on_the_record(service: Service, engine: AsyncEngine) -> None:

@@ -68,11 +68,41 @@ def test_it_says_the_decision_and_each_rule_with_its_evidence(verdicts: list[tup
         assert f"why {rule}" in said
 
 
+def action(state: str = "waiting", **changes: Any) -> dict[str, Any]:
+    return {
+        "id": "act", "state": state, "risk": "high", "must_check": ["A4", "A5"], "steps": ["by_hand"], "approvals": [],
+        "not_before": AT,
+    } | changes  # fmt: skip
+
+
 def test_it_gives_the_command_for_what_waits() -> None:
-    action = {"id": "act", "state": "waiting", "must_check": ["A4", "A5"]}
-    assert "okienko action done act --checked A4 --checked A5 --solution '…'" in text(case(), [action])
+    said = text(case(), [action(approvals=[{"who": "cli:ewa"}])])
+    assert "okienko action done act --checked A4 --checked A5 --solution '…'" in said
+    assert "(high risk) waits for an administrator, who must check A4, A5; approved so far by cli:ewa" in said
+    assert "okienko action show act" in said
     assert "okienko close ZGL1" in text(case(state="registered"))
-    assert "What waits" not in text(case(state="closed"), [action | {"state": "done"}])
+    assert "What waits" not in text(case(state="closed"), [action("done")])
+
+
+@pytest.mark.parametrize(
+    ("shown", "sentence"),
+    [
+        (action("cooling"), "the holder may stop it until 2026-11-23 09:00:01 UTC"),
+        (action("ready"), "okienko action done act --solution '…'"),
+        (action("ready", steps=["activate"]), "is being carried out by okienko"),
+        (action("executing", steps=["activate"]), "is being carried out by okienko"),
+    ],
+)
+def test_it_says_what_an_approved_action_waits_for(shown: dict[str, Any], sentence: str) -> None:
+    said = text(case(), [shown])
+    assert sentence in said
+    assert "okienko close" not in said
+
+
+def test_only_what_okienko_does_itself_is_never_done_by_hand() -> None:
+    said = text(case(), [action(steps=["change_login", "activate"])])
+    assert "okienko action show act" in said
+    assert "action done" not in said
 
 
 def test_it_names_parked_work_of_the_case() -> None:
@@ -92,6 +122,12 @@ def test_every_kind_of_event_has_a_sentence_that_survives_missing_data(kind: Eve
     said = sentence({"type": kind.value, "actor": "okienko", "data": {}})
     assert kind.value in casetext._SENTENCES
     assert said.endswith(" [okienko]")
+
+
+def test_what_was_decided_is_told_rule_by_rule_whenever_it_was_written() -> None:
+    for rules in ({"A1": "met", "A4": "unknown"}, {"A1": {"verdict": "met"}, "A4": {"verdict": "unknown"}}):
+        event = {"type": "decided", "actor": "puesc", "data": {"outcome": "human", "rules": rules}}
+        assert sentence(event) == "decided: human (met A1; unknown A4) [puesc]"
 
 
 def test_an_event_of_a_newer_okienko_is_told_with_its_data() -> None:

@@ -18,7 +18,7 @@ from okienko.core.actions.machine import Action
 from okienko.core.calls import Calls
 from okienko.core.database import raw_connection, transaction
 from okienko.core.events import NewEvent, append
-from okienko.plugins.errors import PermanentError
+from okienko.plugins.errors import MisconfiguredError, PermanentError
 from okienko.plugins.identity import Expected, IdentityBackend, PasswordRefusedError
 from okienko.schemas import EventType
 
@@ -95,7 +95,9 @@ class Activation:
             frozen = link.action.frozen
             if frozen.account_ref is None:
                 raise LinkSpentError
-            backend = self._identity[frozen.backend]
+            backend = self._identity.get(frozen.backend)
+            if backend is None:
+                raise MisconfiguredError(f"the identity backend {frozen.backend!r} is not configured any more")
             call = partial(backend.set_password, Expected(frozen.account_ref, link.login), password)
             now = self._now()
             try:

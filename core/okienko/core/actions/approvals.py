@@ -70,6 +70,8 @@ class Approvals:
                 raise ActionRefusedError(
                     f"these rules could not be decided and must be checked by you first: {', '.join(missing)}"
                 )
+            if unknown := [rule for rule in checked if rule not in action.frozen.must_check]:
+                raise ActionRefusedError(f"there is nothing to check about: {', '.join(unknown)}")
             action = machine.approve(
                 action, self._policy, who=actor.who, also_known_as=actor.also_known_as, digest=digest, now=now
             )
@@ -104,8 +106,18 @@ class Approvals:
             fingerprint = self._links.fingerprint(self._links.token(LinkKind.STOP, notice))
             await raw.execute("UPDATE reset_action SET stop_sha256 = $2 WHERE id = $1", action_id, fingerprint)
         wait = (action.not_before or now) - now
+        # For an action by hand it only ends the cool-down.
         await enqueue(connection, Job.EXECUTE, [str(action_id)], delay=max(wait, timedelta()))
         return notices.events
+
+    async def find(self, action_id: UUID) -> Action:
+        """The action as it stands. Raises PermanentError when there is none, TamperedError when it was changed."""
+        async with transaction(self._engine) as connection:
+            return await store.fetch(await raw_connection(connection), action_id)
+
+    def wanted(self, action: Action) -> int:
+        """How many different people must approve it."""
+        return self._policy.approvals[action.risk]
 
     async def refuse(self, action_id: UUID, actor: Actor, *, reason: str, solution: str) -> Action:
         """Say no: the case is closed with `solution`, which the person reads; `reason` is for the file."""
@@ -159,10 +171,8 @@ class Approvals:
 
     async def _end(self, raw: Any, action: Action, actor: Actor, now: datetime) -> None:
         await store.save(raw, action, now=now, who=actor.who)
-        data = {
-            "action": str(action.frozen.action_id), "state": action.state.value, "reason": action.reason,
-            "origin": actor.origin,
-        }  # fmt: skip
+        # Without the reason, which a person wrote: an event cannot be erased. It stands with the action.
+        data = {"action": str(action.frozen.action_id), "state": action.state.value, "origin": actor.origin}
         await append(raw, [NewEvent(action.frozen.case_id, EventType.ACTION_ENDED, now, data, actor.who)])
         if action.state is ActionState.STOPPED:
             # A stop means that somebody else asked for the account: a person has to look at the case.

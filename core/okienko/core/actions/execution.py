@@ -1,6 +1,6 @@
 """Carrying approved actions out: exactly what was approved, compared before it is swapped, read back afterwards.
 
-An action goes through three jobs. `execute` unlocks the account and changes its login; then the case is closed and mail 2
+An action goes through three jobs. `execute` changes the account's login and unlocks it; then the case is closed and mail 2
 goes out; when that has gone, `activate` sends mail 3 (rule T5: in that order). Every step is idempotent, so that a job which
 died half-way is simply done again.
 """
@@ -29,10 +29,10 @@ from okienko.core.database import enqueue, raw_connection, transaction
 from okienko.core.events import ACTOR, NewEvent, append
 from okienko.core.jobs import Job
 from okienko.core.notices import Notices
-from okienko.plugins.errors import OkienkoError, TransientError
+from okienko.plugins.errors import MisconfiguredError, OkienkoError, TransientError
 from okienko.plugins.identity import Account, AccountFlag, Done, Expected, IdentityBackend, Operation, StaleError
 from okienko.plugins.ports import NotificationContext, ProcedurePack
-from okienko.schemas import ActionState, Address, EventType, NotificationKind
+from okienko.schemas import ActionState, Address, CaseState, EventType, NotificationKind
 
 log = structlog.get_logger(__name__)
 
@@ -80,7 +80,7 @@ class Execution:
         except TransientError:
             raise
         except OkienkoError as error:
-            await self._fail(action_id, str(error))
+            await self._fail(action_id, error)
             return
         now = self._now()
         async with transaction(self._engine) as connection:
@@ -91,9 +91,14 @@ class Execution:
             await store.save(raw, machine.finish(action), now=now, who=ACTOR)
             data = {"action": str(action_id), "backend": action.frozen.backend, "fields": list(fields)}
             await append(raw, [NewEvent(action.frozen.case_id, EventType.ACTION_EXECUTED, now, data)])
-            row = (await cases.fetch(raw, [action.frozen.case_id]))[action.frozen.case_id]
-            solution = self._pack.solution(cases.to_case(row))
-            await request_close(connection, raw, action.frozen.case_id, solution, ACTOR, now)
+            case = cases.to_case((await cases.fetch(raw, [action.frozen.case_id], lock=True))[action.frozen.case_id])
+            if case.state is CaseState.CLOSED:
+                # Closed by somebody while we were at it: no mail 2 will come that mail 3 could follow.
+                await enqueue(
+                    connection, Job.ACTIVATE, [str(action_id)] if Step.ACTIVATE in action.frozen.steps else []
+                )
+                return
+            await request_close(connection, raw, case.id, self._pack.solution(case), ACTOR, now)
 
     async def _start(self, action_id: UUID) -> Action | None:
         """Move the action to `executing` and make that lasting, before anything is touched. None: not now, or never."""
@@ -106,14 +111,25 @@ class Execution:
                 log.error("action tampered with", action="execute", reset_action=str(action_id), problem=str(error))  # noqa: TRY400
                 raise
             expired = machine.expire(action, now=now)
-            if expired.state is ActionState.EXPIRED:
-                if expired != action:
-                    await self._expired(raw, expired, now)
+            if expired != action:
+                await self._ended(raw, expired, now, str(expired.reason))
                 return None
-            action = machine.ripen(action, now=now)
-            if action.state is ActionState.COOLING and action.not_before is not None:
+            ripe = machine.ripen(action, now=now)
+            if ripe.state is ActionState.COOLING and ripe.not_before is not None:
                 # The clock was set back, or the queue came early: the same job comes again.
-                await enqueue(connection, Job.EXECUTE, [str(action_id)], delay=action.not_before - now)
+                await enqueue(connection, Job.EXECUTE, [str(action_id)], delay=ripe.not_before - now)
+                return None
+            if Step.BY_HAND in action.frozen.steps:
+                if ripe != action:
+                    await store.save(raw, ripe, now=now, who=ACTOR)
+                return None
+            action = ripe
+            if action.state in (ActionState.READY, ActionState.EXECUTING):
+                self._backend(action)
+            state = await raw.fetchval("SELECT state FROM cases WHERE id = $1 FOR NO KEY UPDATE", action.frozen.case_id)
+            if state == CaseState.CLOSED and action.state is ActionState.READY:
+                closed = machine.refuse(action, reason="its case was closed before it could be carried out", now=now)
+                await self._ended(raw, closed, now, str(closed.reason))
                 return None
             try:
                 action = machine.begin(action, self._policy, now=now)
@@ -127,7 +143,7 @@ class Execution:
     async def _carry_out(self, action: Action) -> tuple[str, ...]:
         """The steps at the backend. Returns the names of what was written. Raises StaleError when it reads back wrong."""
         frozen = action.frozen
-        backend = self._identity[frozen.backend]
+        backend = self._backend(action)
         if frozen.account_ref is None:
             raise StaleError("the action names no account: it cannot be carried out by okienko")
         get = partial(backend.get, frozen.account_ref)
@@ -148,19 +164,25 @@ class Execution:
         _must_read_back(await self._calls.call(backend, "get", get), action)
         return tuple(written)
 
-    async def _fail(self, action_id: UUID, reason: str) -> None:
+    def _backend(self, action: Action) -> IdentityBackend:
+        """Where the account lives. Raises MisconfiguredError when the service was set to another backend meanwhile."""
+        name = action.frozen.backend
+        if name not in self._identity:
+            raise MisconfiguredError(
+                f"the reset action is for the identity backend {name!r}, which is not configured: set OKIENKO_IDENTITY, then replay"
+            )
+        return self._identity[name]
+
+    async def _fail(self, action_id: UUID, error: OkienkoError) -> None:
         now = self._now()
         async with transaction(self._engine) as connection:
             raw = await raw_connection(connection)
             action = await store.fetch(raw, action_id, lock=True)
             if action.state is not ActionState.EXECUTING:
                 return
-            action = machine.fail(action, reason=reason)
-            await store.save(raw, action, now=now, who=ACTOR)
-            data = {"action": str(action_id), "state": action.state.value, "reason": reason}
-            await append(raw, [NewEvent(action.frozen.case_id, EventType.ACTION_ENDED, now, data)])
-            await to_human_review(raw, action.frozen.case_id)
-        log.error("action failed", action="execute", reset_action=str(action_id), reason=reason)
+            # The whole text stands with the action, which can be erased; an event cannot.
+            await self._ended(raw, machine.fail(action, reason=str(error)), now, type(error).__name__)
+        log.error("action failed", action="execute", reset_action=str(action_id), error=type(error).__name__)
 
     # --- activate ---------------------------------------------------------------------------------------------------
 
@@ -177,7 +199,7 @@ class Execution:
         if action.state is not ActionState.DONE or Step.ACTIVATE not in frozen.steps or sent or not frozen.account_ref:
             return
         login = frozen.new_login if frozen.changes_login and frozen.new_login else frozen.old_login
-        backend = self._identity[frozen.backend]
+        backend = self._backend(action)
         by_backend = Operation.SEND_ACTIVATION in backend.operations
         if by_backend:
             seconds = int(self._lifetime.total_seconds())
@@ -228,11 +250,15 @@ class Execution:
             action = await store.fetch(raw, action_id, lock=True)
             expired = machine.expire(action, now=now)
             if expired != action:
-                await self._expired(raw, expired, now)
+                await self._ended(raw, expired, now, str(expired.reason))
+            elif action.is_open:
+                # It was approved meanwhile and may go on for longer, or the clock was set back.
+                await enqueue(connection, Job.EXPIRE, [str(action_id)], delay=action.expires_at - now)
 
-    async def _expired(self, raw: Any, action: Action, now: datetime) -> None:
+    async def _ended(self, raw: Any, action: Action, now: datetime, why: str) -> None:
+        """Write the end of an action that came to nothing; a person has to look at its case."""
         await store.save(raw, action, now=now, who=ACTOR)
-        data = {"action": str(action.frozen.action_id), "state": action.state.value, "reason": action.reason}
+        data = {"action": str(action.frozen.action_id), "state": action.state.value, "reason": why}
         await append(raw, [NewEvent(action.frozen.case_id, EventType.ACTION_ENDED, now, data)])
         await to_human_review(raw, action.frozen.case_id)
 

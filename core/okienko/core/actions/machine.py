@@ -87,6 +87,11 @@ class Action:
             a.who for a in self.approvals if hmac.compare_digest(a.digest, digest) and not self.barred(a.who)
         )
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it still waits for people or for the time."""
+        return self.state in _OPEN
+
     def barred(self, who: str, also_known_as: Iterable[str] = ()) -> bool:
         """Whether the person may not approve: they handled the case, or it is about their own account."""
         names = {who.lower(), *(name.lower() for name in also_known_as)}
@@ -113,9 +118,10 @@ def approve(
     agreed = replace(action, approvals=(*action.approvals, Approval(who, now, digest)))
     if len(agreed.agreed_by) < policy.approvals[action.risk]:
         return agreed
-    if action.frozen.changes_login and policy.cool_down > timedelta():
-        return replace(agreed, state=S.COOLING, not_before=now + policy.cool_down)
-    return replace(agreed, state=S.READY, not_before=now)
+    # What was approved at the last moment must not expire while it cools down, or before a person could do it by hand.
+    not_before = now + policy.cool_down if action.frozen.changes_login else now
+    agreed = replace(agreed, not_before=not_before, expires_at=max(action.expires_at, not_before + policy.lifetime))
+    return replace(agreed, state=S.COOLING if not_before > now else S.READY)
 
 
 def refuse(action: Action, *, reason: str, now: datetime) -> Action:
@@ -153,10 +159,14 @@ def begin(action: Action, policy: ActionPolicy, *, now: datetime) -> Action:
     """The execution begins. An action that is executing already goes on: every step of it is idempotent."""
     if action.state is S.EXECUTING:
         return action
-    _must_be(action, S.READY)
+    if action.state is not S.COOLING:
+        _must_be(action, S.READY)
     _not_expired(action, now)
-    if action.not_before is None or now < action.not_before:
-        raise ActionRefusedError("the cool-down is not over yet")
+    if action.state is S.COOLING or action.not_before is None or now < action.not_before:
+        raise ActionRefusedError(
+            "the cool-down is not over yet: the holder of the account may stop the change"
+            + (f" until {action.not_before:%Y-%m-%d %H:%M} UTC" if action.not_before else "")
+        )
     if len(action.agreed_by) < policy.approvals[action.risk]:
         raise ActionRefusedError("not enough different people approved exactly this action")
     return replace(action, state=S.EXECUTING)

@@ -28,6 +28,9 @@ UPDATE cases SET subject = '', requester_name = NULL, requester_address = NULL, 
 _STATEMENTS = (
     "UPDATE notification SET to_name = '', to_address = '', subject = '', text = '', in_reply_to = NULL WHERE case_id = $1",
     "UPDATE closing SET solution = '' WHERE case_id = $1",
+    "DELETE FROM activation WHERE action_id IN (SELECT id FROM reset_action WHERE case_id = $1)",
+    "UPDATE reset_action SET account_ref = NULL, old_login = '', new_login = NULL, reason = NULL, decision_sha256 = '', digest = '', "
+    "stop_sha256 = NULL WHERE case_id = $1",
     "DELETE FROM thread_ref WHERE case_id = $1",
     "DELETE FROM envelope_chunk WHERE envelope_id IN (SELECT id FROM envelope WHERE case_id = $1)",
     "UPDATE envelope SET raw = '', mail_from = NULL, rcpt_to = '{}', "
@@ -36,7 +39,7 @@ _STATEMENTS = (
 _BUSY = """
 SELECT EXISTS (SELECT 1 FROM notification WHERE case_id = $1 AND state = 'queued')
     OR EXISTS (SELECT 1 FROM closing WHERE case_id = $1 AND done_at IS NULL)
-    OR EXISTS (SELECT 1 FROM reset_action WHERE case_id = $1 AND state = 'waiting')
+    OR EXISTS (SELECT 1 FROM reset_action WHERE case_id = $1 AND state IN ('waiting', 'cooling', 'ready', 'executing'))
 """
 
 

@@ -11,7 +11,7 @@ import typer
 
 from okienko.core import logs
 from okienko.core.audit.entries import ORIGIN, cli_origin
-from okienko.core.cli import audit, cases, check, intake, parked, serve, tools, trust, vault, verify
+from okienko.core.cli import actions, audit, cases, check, intake, parked, serve, tools, trust, vault, verify
 from okienko.plugins.errors import MisconfiguredError, OkienkoError, TransientError
 
 DONE, WRONG, MISUSED, INTERRUPTED = 0, 1, 2, 130
@@ -51,6 +51,7 @@ def _frame(
 serve.add_to(app)
 intake.add_to(app)
 cases.add_to(app)
+actions.add_to(app)
 parked.add_to(app)
 audit.add_to(app)
 vault.add_to(app)

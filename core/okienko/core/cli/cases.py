@@ -1,4 +1,4 @@
-"""`okienko cases`, `case`, `close`, `actions`, `action`: the desk in a terminal."""
+"""`okienko cases`, `case`, `close`: the desk in a terminal."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import getpass
 import shutil
 import sys
 from dataclasses import asdict
-from enum import StrEnum
 from typing import Annotated, Any
-from uuid import UUID
 
 import typer
 
@@ -21,15 +19,7 @@ from okienko.schemas import CaseState, Decision, Verdict
 
 WhoOption = Annotated[str, typer.Option("--by", help="Who does it, for the record", show_default="your login")]
 
-
 _WORKER = "a running `okienko serve` does it"
-
-
-class Ending(StrEnum):
-    """How a reset action ends."""
-
-    DONE = "done"
-    REFUSED = "refused"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -60,28 +50,6 @@ def add_to(app: typer.Typer) -> None:
     ) -> None:
         """Close a case with its solution. A running worker tells the CSD and sends mail 2."""
         asyncio.run(_close(key, _told(solution), by or getpass.getuser(), as_json))
-
-    @app.command()
-    def actions(
-        everything: Annotated[bool, typer.Option("--all", help="Also those that ended")] = False,
-        as_json: JsonOption = False,
-    ) -> None:
-        """List reset actions that wait for an administrator."""
-        asyncio.run(_actions(everything, as_json))
-
-    @app.command()
-    def action(
-        ending: Annotated[Ending, typer.Argument(help="done or refused")],
-        action_id: Annotated[UUID, typer.Argument(metavar="ACTION")],
-        solution: Annotated[str, typer.Option(help="What the person is told, in Polish")],
-        checked: Annotated[
-            list[str] | None, typer.Option(help="Rule that you checked yourself; repeat for each")
-        ] = None,
-        by: WhoOption = "",
-        as_json: JsonOption = False,
-    ) -> None:
-        """Mark a reset action done or refused, after you carried it out in your own tool."""
-        asyncio.run(_action(ending, action_id, _told(solution), checked or [], by or getpass.getuser(), as_json))
 
 
 async def _cases(state: CaseState | None, limit: int, as_json: bool) -> None:  # noqa: FBT001  an option's value
@@ -122,7 +90,7 @@ async def _case(key: str, as_json: bool) -> None:  # noqa: FBT001  an option's v
     mine = {case_id} | {
         str(e["data"][part]) for e in shown["events"] for part in ("notification", "envelope") if part in e["data"]
     }
-    actions = [dict(action) for action in actions if str(action["case_id"]) == case_id]
+    actions = [action for action in actions if str(action["case_id"]) == case_id]
     parked = [item for item in parked if str(item.ref) in mine]
     if as_json:
         print_json(shown | {"actions": actions, "parked": [asdict(item) for item in parked]})
@@ -138,47 +106,6 @@ async def _close(key: str, solution: str, who: str, as_json: bool) -> None:  # n
         print_json({"case_id": case_id, "result": "closing_requested"})
     else:
         sys.stdout.write(f"case {case_id}: closing was requested; {_WORKER}\n")
-
-
-async def _actions(everything: bool, as_json: bool) -> None:  # noqa: FBT001  an option's value
-    async with open_service() as service:
-        rows = [dict(row) for row in await desk.list_actions(service.engine, everything=everything)]
-    if as_json:
-        for row in rows:
-            print_json(row)
-    else:
-        for row in rows:
-            row["must_check"] = " ".join(row["must_check"])
-        print_table(
-            rows,
-            ("id", "number", "procedure", "backend", "state", "must_check", "ended_by"),
-            empty="No reset action waits.",
-            flexible=("must_check",),
-        )
-
-
-async def _action(
-    ending: Ending,
-    action_id: UUID,
-    solution: str,
-    checked: list[str],
-    who: str,
-    as_json: bool,  # noqa: FBT001  an option's value
-) -> None:
-    async with open_service() as service:
-        case_id = await desk.end_action(
-            service.engine,
-            action_id,
-            done=ending is Ending.DONE,
-            checked=checked,
-            who=who,
-            solution=solution,
-            now=service.now,
-        )
-    if as_json:
-        print_json({"action_id": action_id, "case_id": case_id, "result": ending.value})
-    else:
-        sys.stdout.write(f"reset action {ending.value}; closing of case {case_id} was requested; {_WORKER}\n")
 
 
 def _told(solution: str) -> str:

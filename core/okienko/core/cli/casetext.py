@@ -80,20 +80,37 @@ def _waiting(shown: Mapping[str, Any], actions: Sequence[Any], parked: Sequence[
         lines.append(f"  parked as {item.id} ({item.job}, {item.reason}): {clean(item.problem)}")
         lines.append(f"    mend the cause, then: okienko parked replay {item.id}")
     for action in actions:
-        if action["state"] == "waiting":
-            must = ", ".join(action["must_check"])
-            checked = "".join(f" --checked {rule}" for rule in action["must_check"])
-            lines.append(
-                f"  reset action {action['id']} waits for an administrator"
-                + (f", who must check {must}" if must else "")
-            )
-            lines.append(f"    afterwards: okienko action done {action['id']}{checked} --solution '…'")
+        lines += _action(action)
     if not lines and case["state"] in ("registered", "reopened", "human_review"):
         lines.append(f"  the work itself; when it is done: okienko close {number_of(case)} --solution '…'")
     if lines:
         yield ""
         yield "What waits:"
         yield from lines
+
+
+def _action(action: Mapping[str, Any]) -> Iterator[str]:
+    identity, state = action["id"], action["state"]
+    by_hand = "by_hand" in action["steps"]
+    checked = "".join(f" --checked {rule}" for rule in action["must_check"])
+    if state == "waiting":
+        must = ", ".join(action["must_check"])
+        given = ", ".join(clean(approval["who"]) for approval in action["approvals"])
+        yield (
+            f"  reset action {identity} ({action['risk']} risk) waits for an administrator"
+            + (f", who must check {must}" if must else "")
+            + (f"; approved so far by {given}" if given else "")
+        )
+        yield f"    what and why: okienko action show {identity}"
+        if by_hand:
+            yield f"    afterwards: okienko action done {identity}{checked} --solution '…'"
+    elif state == "cooling":
+        yield f"  reset action {identity} is approved; the holder may stop it until {_stamp(action['not_before'])}"
+    elif state == "ready" and by_hand:
+        yield f"  reset action {identity} is approved: carry it out in your own tool"
+        yield f"    afterwards: okienko action done {identity} --solution '…'"
+    elif state in ("ready", "executing"):
+        yield f"  reset action {identity} is being carried out by okienko"
 
 
 def _time_line(shown: Mapping[str, Any]) -> Iterator[str]:
@@ -120,14 +137,15 @@ def sentence(event: Mapping[str, Any]) -> str:
     return f"{text} [{clean(event['actor'])}]"
 
 
-def _decided(data: Mapping[str, str], raw: Mapping[str, Any]) -> str:
-    verdicts = {rule: result["verdict"] for rule, result in (raw.get("rules") or {}).items()}
+def _decided(data: Mapping[str, str], raw: Mapping[str, Any], word: str = "decided") -> str:
+    # An event of before the audit log has each rule's evidence as well.
+    verdicts = {r: v["verdict"] if isinstance(v, dict) else v for r, v in (raw.get("rules") or {}).items()}
     parts = [
         f"{name} {' '.join(rule for rule, v in verdicts.items() if v == verdict)}"
         for verdict, name in (("met", "met"), ("unmet", "NOT met"), ("unknown", "unknown"))
         if verdict in verdicts.values()
     ]
-    return f"decided: {data.get('outcome') or 'no rule applies'}" + (f" ({'; '.join(parts)})" if parts else "")
+    return f"{word}: {data.get('outcome') or 'no rule applies'}" + (f" ({'; '.join(parts)})" if parts else "")
 
 
 def _added(data: Mapping[str, str], _: Mapping[str, Any]) -> str:
@@ -151,7 +169,16 @@ _SENTENCES: dict[str, Any] = {
         f"reset action put before the administrators of {d.get('backend')}, to check: "
         f"{d.get('must_check') or 'nothing'}"
     ),
-    "action_ended": lambda d, _: f"reset action {d.get('state')}, checked: {d.get('checked') or 'nothing'}",
+    "assessed": lambda d, raw: (
+        _decided(d, raw, "assessed after the first answer") + (f"; no reset action: {d['why']}" if d.get("why") else "")
+    ),
+    "action_approved": lambda d, _: f"reset action approved, checked: {d.get('checked') or 'nothing'}",
+    "action_executed": lambda d, _: (
+        f"reset action carried out at {d.get('backend')}: {d.get('fields') or 'nothing'} written"
+    ),
+    "action_ended": lambda d, _: f"reset action {d.get('state')}" + (f": {d['reason']}" if d.get("reason") else ""),
+    "activation_sent": lambda d, _: f"the link to set a new password was sent by {d.get('by')}",
+    "activation_used": lambda _d, _: "the holder of the link set a new password",
     "closed": lambda d, _: "closed" + (f": {d['why']}" if "why" in d else ""),
     "reopened": lambda d, _: "opened again" + (f": {d['why']}" if "why" in d else ""),
 }

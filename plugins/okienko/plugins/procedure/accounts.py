@@ -10,6 +10,7 @@ from okienko.plugins.evidence import Evidence
 from okienko.plugins.identity import Account, same_login
 from okienko.plugins.procedure.inflection import Agreement, agreement, swapped
 from okienko.plugins.senderproof import Proof
+from okienko.plugins.senderproof.domains import canonical
 from okienko.plugins.signatures import Application
 from okienko.schemas import Person, Verdict
 
@@ -30,6 +31,9 @@ def sender_is_login(evidence: Evidence) -> Finding:
         return UNKNOWN, f"{why}; {_NO_LOOKUP}"
     if evidence.account is None:
         return UNMET, f"{why}; no account has this login"
+    if not _is_proved(evidence, evidence.account.login):
+        # The address was read twice, once for the proof: where the two readings differ, somebody wanted them to.
+        return UNMET, f"{why}; it is not the login of the account that was looked up"
     return MET, f"{why}; an account has this login"
 
 
@@ -99,7 +103,7 @@ def sender_is_new_login(evidence: Evidence) -> Finding:
     application = evidence.application
     if application is None or not application.new_login:
         return UNKNOWN, f"{why}; the new login could not be read"
-    if evidence.sender is None or not same_login(evidence.sender.address or "", application.new_login):
+    if not _is_proved(evidence, application.new_login):
         return UNMET, f"{why}; it is not the new login that the application names"
     return MET, f"{why}; it is the new login that the application names"
 
@@ -126,6 +130,17 @@ def _proved(evidence: Evidence) -> Finding:
         return UNKNOWN, "the sender was not checked"
     verdict = {Proof.PROVED: MET, Proof.FAILED: UNMET, Proof.UNPROVED: UNKNOWN}[sender.proof]
     return verdict, sender.evidence
+
+
+def _is_proved(evidence: Evidence, login: str) -> bool:
+    """Whether the proved address is that login; a domain's two spellings (IDNA) are one."""
+    address = evidence.sender.address if evidence.sender else None
+    return address is not None and same_login(_spelt(address), _spelt(login))
+
+
+def _spelt(login: str) -> str:
+    local, at, domain = login.rpartition("@")
+    return f"{local}{at}{canonical(domain) or domain}"
 
 
 def _agrees(claimed: Person, account: Account) -> Finding:

@@ -7,14 +7,14 @@ from okienko.plugins.testing.doubles import (
     MemoryIntake,
     MemoryTicket,
 )
-from okienko.plugins.testing.identity import InMemoryIdentity
+from okienko.plugins.testing.identity import MemoryIdentity
 from okienko.plugins.testing.people import invented_person, invented_pesel
 
 __all__ = [
     "FixedClock",
-    "InMemoryIdentity",
     "MemoryChannel",
     "MemoryCsd",
+    "MemoryIdentity",
     "MemoryIntake",
     "MemoryTicket",
     "invented_person",

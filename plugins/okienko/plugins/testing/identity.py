@@ -30,7 +30,7 @@ from okienko.schemas.pesel import Pesel
 
 @dataclass
 class StoredAccount:
-    """An account of InMemoryIdentity; a test may change it as an administrator would."""
+    """An account of MemoryIdentity; a test may change it as an administrator would."""
 
     ref: str
     login: str
@@ -45,7 +45,7 @@ class StoredAccount:
         return Account(self.ref, self.login, self.person, frozenset(self.flags), version=str(self.version))
 
 
-class InMemoryIdentity:
+class MemoryIdentity:
     """See IdentityBackend. Its accounts are in `accounts`, by ref; links it was told to mail are in `activations`.
 
     An error put into `failures` is raised by the next call instead of its work; one in `failures_after` when the work is

@@ -108,6 +108,10 @@ def _widen_actions() -> None:
         "uq_reset_action_open", "reset_action", ["case_id"], unique=True,
         postgresql_where=sa.text("state IN ('waiting', 'cooling', 'ready', 'executing')"),
     )  # fmt: skip
+    op.create_index(
+        "uq_reset_action_account", "reset_action", ["backend", "account_ref"], unique=True,
+        postgresql_where=sa.text("state IN ('waiting', 'cooling', 'ready', 'executing')"),
+    )  # fmt: skip
 
 
 def _fill() -> None:
@@ -149,6 +153,7 @@ def _fill() -> None:
 def downgrade() -> None:
     for table in ("invitation", "local_admin", "web_session", "activation", "reset_approval"):
         op.drop_table(table)
+    op.drop_index("uq_reset_action_account", "reset_action")
     op.drop_index("uq_reset_action_open", "reset_action")
     op.drop_index("ix_reset_action_due", "reset_action")
     op.drop_index("ix_reset_action_case_id", "reset_action")

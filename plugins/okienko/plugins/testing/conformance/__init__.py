@@ -11,23 +11,23 @@ import pytest
 
 # Before the imports below, so that a failed check shows the values it compared.
 pytest.register_assert_rewrite(
-    "okienko.plugins.testing.conformance.accounts",
+    "okienko.plugins.testing.conformance.identity",
     "okienko.plugins.testing.conformance.channel",
     "okienko.plugins.testing.conformance.csd",
     "okienko.plugins.testing.conformance.policy",
     "okienko.plugins.testing.conformance.findings",
 )
 
-from okienko.plugins.testing.conformance.accounts import AccountsConformance  # noqa: E402  after the registration
 from okienko.plugins.testing.conformance.channel import ChannelConformance  # noqa: E402  after the registration
 from okienko.plugins.testing.conformance.csd import CsdConformance  # noqa: E402  after the registration
+from okienko.plugins.testing.conformance.identity import IdentityConformance  # noqa: E402  after the registration
 from okienko.plugins.testing.conformance.policy import PolicyConformance  # noqa: E402  after the registration
 from okienko.plugins.testing.conformance.workshop import AccountWorkshop  # noqa: E402  after the registration
 
 __all__ = [
     "AccountWorkshop",
-    "AccountsConformance",
     "ChannelConformance",
     "CsdConformance",
+    "IdentityConformance",
     "PolicyConformance",
 ]

@@ -31,7 +31,7 @@ from okienko.plugins.testing.people import invented_person, invented_pesel
 
 
 @pytest.mark.asyncio
-class AccountsConformance:
+class IdentityConformance:
     """Subclass it as `Test…` and give it the fixtures below. Other accounts may be there; each check makes its own."""
 
     @pytest.fixture

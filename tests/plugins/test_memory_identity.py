@@ -8,67 +8,19 @@ import pytest
 from pydantic import SecretStr
 
 from okienko.plugins.errors import MisconfiguredError, TransientError
-from okienko.plugins.identity import AccountFlag, Expected, Operation, same_login
-from okienko.plugins.ports import Finding, Severity
-from okienko.plugins.testing import InMemoryIdentity, invented_pesel
-from okienko.plugins.testing.conformance import AccountsConformance
-from okienko.plugins.testing.identity import StoredAccount
-from okienko.schemas import Person
+from okienko.plugins.identity import Expected, Operation, same_login
+from okienko.plugins.testing import MemoryIdentity, invented_pesel
+from okienko.plugins.testing.conformance import IdentityConformance
+from plugins.memory_workshop import Broken, Workshop
 
 
-class Workshop:
-    weak_passwords = ("krotkie",)
-
-    def __init__(self, backend: InMemoryIdentity) -> None:
-        self._backend = backend
-
-    def _find(self, login: str) -> StoredAccount:
-        return next(one for one in self._backend.accounts.values() if same_login(one.login, login))
-
-    async def create(self, login: str, password: str, person: Person) -> None:
-        self._backend.add(login, password=password, person=person)
-
-    async def delete(self, login: str) -> None:
-        del self._backend.accounts[self._find(login).ref]
-
-    async def rename(self, login: str, new_login: str) -> None:
-        self._find(login).login = new_login
-
-    async def lock(self, login: str) -> None:
-        for _ in range(self._backend.max_failures):
-            assert not self._backend.sign_in(login, "wrong")
-
-    async def disable(self, login: str) -> None:
-        self._find(login).flags.add(AccountFlag.DISABLED)
-
-    async def demand_change(self, login: str) -> None:
-        self._find(login).flags.add(AccountFlag.MUST_CHANGE)
-
-    async def sign_in(self, login: str, password: str) -> bool:
-        return self._backend.sign_in(login, password)
-
-
-class Broken(InMemoryIdentity):
-    """Always fails in the same way."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__()
-        self._error = error
-
-    def _fail(self) -> None:
-        raise self._error
-
-    async def check(self) -> list[Finding]:
-        return [Finding("identity memory", Severity.ERROR, str(self._error), "mend the test")]
-
-
-class TestInMemory(AccountsConformance):
+class TestMemoryIdentity(IdentityConformance):
     @pytest.fixture
-    def backend(self) -> InMemoryIdentity:
-        return InMemoryIdentity()
+    def backend(self) -> MemoryIdentity:
+        return MemoryIdentity()
 
     @pytest.fixture
-    def workshop(self, backend: InMemoryIdentity) -> Workshop:
+    def workshop(self, backend: MemoryIdentity) -> Workshop:
         return Workshop(backend)
 
     @pytest.fixture
@@ -80,16 +32,16 @@ class TestInMemory(AccountsConformance):
         return Broken(MisconfiguredError("wrong credentials"))
 
 
-class TestFindsOnly(TestInMemory):
+class TestFindsOnly(TestMemoryIdentity):
     """A backend that can change nothing passes as well, by refusing."""
 
     @pytest.fixture
-    def backend(self) -> InMemoryIdentity:
-        return InMemoryIdentity({Operation.FIND_BY_LOGIN})
+    def backend(self) -> MemoryIdentity:
+        return MemoryIdentity({Operation.FIND_BY_LOGIN})
 
 
 async def test_ordered_failures() -> None:
-    backend = InMemoryIdentity()
+    backend = MemoryIdentity()
     stored = backend.add("jan@example.org", password="Stare-Haslo-1")
     expected = Expected(stored.ref, stored.login)
     backend.failures.append(TransientError("away"))
