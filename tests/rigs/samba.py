@@ -166,8 +166,10 @@ def _provision(server: Samba) -> None:
         f"--host-ip={server.address}", f"--adminpass={ADMIN_PASSWORD}", "--option=vfs objects=acl_xattr xattr_tdb",
         *(f"--option={name}={value}" for name, value in options.items()),
     )  # fmt: skip
-    # The default lets an old password in for an hour after the change (docs/identity-ad.md); provisioning drops this option.
+    # The default lets an old password in for an hour after the change (docs/identity-ad.md). Given as an option, provisioning
+    # drops it from the file that it writes.
     text = server.config.read_text()
+    assert "[global]\n" in text
     server.config.write_text(text.replace("[global]\n", "[global]\n\told password allowed period = 0\n", 1))
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from okienko.schemas import Person, Pesel
+from okienko.schemas.pesel import mask_pesels
 
 
 def pesel_of(date: dt.date, serial: int) -> str:
@@ -65,3 +66,18 @@ def test_a_wrong_one_does_not_show_in_a_validation_error() -> None:
     with pytest.raises(ValidationError) as caught:
         Person.model_validate({"pesel": wrong})
     assert wrong not in json.dumps(caught.value.errors(include_input=False), default=str)
+
+
+@given(st.dates(dt.date(1800, 1, 1), dt.date(2299, 12, 31)), st.integers(0, 9999), st.text(max_size=20))
+def test_in_a_text_it_is_masked(date: dt.date, serial: int, around: str) -> None:
+    digits = pesel_of(date, serial)
+    masked = mask_pesels(f"{around} PESEL:{digits}, {around}")
+    assert digits not in masked
+    assert masked == f"{mask_pesels(around)} PESEL:*********{digits[-2:]}, {mask_pesels(around)}"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "48334832055", "02070803629", "0207080362800", "tel. 33 483 20 55", "ZGL000000012"]
+)
+def test_other_numbers_stay_in_a_text(text: str) -> None:
+    assert mask_pesels(text) == text

@@ -59,6 +59,8 @@ _OTHERS = """
 SELECT count(*) FILTER (WHERE state IN ('waiting', 'cooling', 'ready', 'executing')) AS open, count(*) FILTER (WHERE created_at >= $3) AS today
 FROM reset_action WHERE backend = $1 AND account_ref = $2
 """
+_AT_ONCE = 4
+"""Cases assessed at the same time, so that one whose documents take long does not hold up its neighbours."""
 _HEAD = 256 << 10
 """Octets of a mail's beginning in which its header fields are read."""
 _LARGEST_APPLICATION = 20 << 20
@@ -111,11 +113,16 @@ class Assessing:
 
     async def _assess(self, ids: Sequence[UUID]) -> Mapping[UUID, Exception]:
         failed: dict[UUID, Exception] = {}
-        for case_id in ids:
-            try:
-                await self._one(case_id)
-            except Exception as error:  # its class decides, and for this case only
-                failed[case_id] = error
+        gate = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(case_id: UUID) -> None:
+            async with gate:
+                try:
+                    await self._one(case_id)
+                except Exception as error:  # its class decides, and for this case only
+                    failed[case_id] = error
+
+        await asyncio.gather(*map(one, ids))
         return failed
 
     async def _one(self, case_id: UUID) -> None:

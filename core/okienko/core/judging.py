@@ -23,6 +23,7 @@ from okienko.plugins.ports import (
     Verdicts,
 )
 from okienko.schemas import CaseState, Decision, InboundMessage, Outcome
+from okienko.schemas.pesel import mask_pesels
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +99,13 @@ def opened_row(judged: Judged, channel: str, connector: str, at: datetime) -> di
         "channel": channel,
         "connector": connector,
         "mailbox": judged.keyed.mailbox,
-        "subject": message.subject[:1000],
-        "requester_name": message.sender.name[:200] if message.sender else None,
+        "subject": mask_pesels(message.subject)[:1000],
+        "requester_name": mask_pesels(message.sender.name)[:200] if message.sender else None,
         "requester_address": judged.keyed.correspondent,
         "person": classification.person.model_dump_json() if classification.person else None,
         "decision": decision.model_dump_json(),
-        "description": message.text[:20000],
+        # People write their PESEL into mails. The mail as it came keeps it; lists, the CSD and notices do not need it.
+        "description": mask_pesels(message.text)[:20000],
         "origin_message_id": message.message_id,
         "silenced": judged.silenced,
         "opened_at": at,

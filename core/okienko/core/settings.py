@@ -19,6 +19,9 @@ PREFIX = "OKIENKO_"
 TEST_PREFIX = "OKIENKO_TEST_"
 """Variables that only the test suite reads."""
 
+BESIDE_PLUGINS = ("OKIENKO_SENDERPROOF_",)
+"""Prefixes of settings that belong to neither the core's class nor a plugin of that name."""
+
 ROOT_HOME = Path("/var/lib/okienko")
 """Home when root starts okienko and its own data folder is closed to the system user that PostgreSQL runs as."""
 
@@ -130,7 +133,7 @@ def unknown_variables(environ: Mapping[str, str], plugin_names: Iterable[str]) -
     prefixes = tuple(f"{PREFIX}{name}_".upper() for name in plugin_names)
     for variable in environ:
         name = variable.upper()
-        if not name.startswith(PREFIX) or name.startswith((TEST_PREFIX, *prefixes)):
+        if not name.startswith(PREFIX) or name.startswith((TEST_PREFIX, *BESIDE_PLUGINS, *prefixes)):
             continue
         if name not in own and name.removesuffix(FILE_SUFFIX) not in own:
             near = difflib.get_close_matches(name, own, n=1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hmac
+import re
 from typing import Any
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -92,6 +93,14 @@ class Pesel:
             return cls(value)
         except ValueError as error:
             raise PydanticCustomError("pesel", "{problem}", {"problem": str(error)}) from None
+
+
+_ELEVEN_DIGITS = re.compile(r"(?<![0-9])[0-9]{11}(?![0-9])")
+
+
+def mask_pesels(text: str) -> str:
+    """The text with every PESEL in it masked, for columns that are kept in the open. Other numbers of eleven digits stay."""
+    return _ELEVEN_DIGITS.sub(lambda found: found[0] if _problem(found[0]) else Pesel(found[0]).masked, text)
 
 
 class _Sealed:

@@ -39,6 +39,10 @@ class Workshop:
         body = user(login, str(person.given_name), str(person.family_name), pesel, password=password)
         self._refs[login] = self._peer.create(body)
 
+    def ref(self, login: str) -> str:
+        """The id of an account that was made here."""
+        return self._refs[login]
+
     async def delete(self, login: str) -> None:
         self._peer.delete(self._refs.pop(login))
 

@@ -146,6 +146,8 @@ class Execution:
         backend = self._backend(action)
         if frozen.account_ref is None:
             raise StaleError("the action names no account: it cannot be carried out by okienko")
+        get = partial(backend.get, frozen.account_ref)
+        _must_be_usable(await self._calls.call(backend, "get", get))
         expected = Expected(frozen.account_ref, frozen.old_login)
         written: list[str] = []
         for step in frozen.steps:
@@ -159,8 +161,7 @@ class Execution:
             else:
                 continue
             written += done.fields
-        account = await self._calls.call(backend, "get", partial(backend.get, frozen.account_ref))
-        _must_read_back(account, action)
+        _must_read_back(await self._calls.call(backend, "get", get), action)
         return tuple(written)
 
     def _backend(self, action: Action) -> IdentityBackend:
@@ -260,6 +261,14 @@ class Execution:
         data = {"action": str(action.frozen.action_id), "state": action.state.value, "reason": why}
         await append(raw, [NewEvent(action.frozen.case_id, EventType.ACTION_ENDED, now, data)])
         await to_human_review(raw, action.frozen.case_id)
+
+
+def _must_be_usable(account: Account | None) -> None:
+    """Raise StaleError for an account that went away or was switched off after the proposal, before anything is touched."""
+    if account is None:
+        raise StaleError("the account does not exist any more: nothing was changed")
+    if AccountFlag.DISABLED in account.flags:
+        raise StaleError("the account was disabled meanwhile: nothing was changed, an administrator decides")
 
 
 def _must_read_back(account: Account | None, action: Action) -> None:
