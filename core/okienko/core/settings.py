@@ -15,6 +15,8 @@ from okienko.plugins.errors import MisconfiguredError
 from okienko.plugins.settings import FILE_SUFFIX, PluginSettings, load_settings
 
 PREFIX = "OKIENKO_"
+GROUPS = ("site", "oidc")
+"""Words after the prefix under which other settings of the core stand; see okienko.core.site.settings."""
 TEST_PREFIX = "OKIENKO_TEST_"
 """Variables that only the test suite reads."""
 
@@ -80,7 +82,7 @@ def load_core_settings(environ: Mapping[str, str]) -> CoreSettings:
 def refuse_unknown(environ: Mapping[str, str], plugin_names: Iterable[str]) -> None:
     """Raise MisconfiguredError for an `OKIENKO_…` variable that belongs neither to the core nor to any plugin."""
     own = {f"{PREFIX}{name}".upper() for name in CoreSettings.model_fields}
-    prefixes = tuple(f"{PREFIX}{name}_".upper() for name in plugin_names)
+    prefixes = tuple(f"{PREFIX}{name}_".upper() for name in (*plugin_names, *GROUPS))
     for variable in environ:
         name = variable.upper()
         if not name.startswith(PREFIX) or name.startswith((TEST_PREFIX, *prefixes)):

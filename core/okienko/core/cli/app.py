@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from okienko.core import logs
-from okienko.core.cli import cases, intake, parked, serve, tools
+from okienko.core.cli import admins, cases, intake, parked, serve, tools
 from okienko.plugins.errors import OkienkoError
 
 app = typer.Typer(
@@ -34,6 +34,7 @@ intake.add_to(app)
 cases.add_to(app)
 parked.add_to(app)
 tools.add_to(app)
+admins.add_to(app)
 
 
 def main() -> None:

@@ -12,9 +12,6 @@ from pydantic_settings import SettingsConfigDict
 
 from okienko.plugins.settings import PluginSettings
 
-GROUPS = ("site", "oidc")
-"""Words after `OKIENKO_` under which the settings of this folder stand."""
-
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
