@@ -70,7 +70,7 @@ async def desk(database_url: str, tmp_path: Path, listening: socket.socket) -> A
     task = asyncio.create_task(server.serve(sockets=[listening]), name=f"site {uuid4()}")
     try:
         async with asyncio.timeout(20):
-            while not server.started:
+            while not server.started:  # noqa: ASYNC110  uvicorn tells it by this attribute only
                 await asyncio.sleep(0.01)
         yield desk
     finally:

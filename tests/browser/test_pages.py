@@ -14,19 +14,31 @@ from playwright.async_api import Browser, Page, expect
 
 from okienko.core.actions.frozen import Step
 from okienko.core.actions.machine import Risk
-from rigs.site import Desk
+from okienko.schemas import Decision
+from rigs.site import DECISION, Desk, a_letter
 
 PASSWORD = "cztery zielone parasole"
 SCREENS = os.environ.get("OKIENKO_TEST_SCREENS")
 """A folder for screenshots; docs/screens has them."""
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
 
+LETTER = a_letter(
+    "Wniosek podpisany.pdf", b"%PDF-1.7" + b"synthetic " * 9000, "Wniosek w załączeniu.\n\nZ poważaniem\nJan Testowy"
+)
+SHOWN = Decision(
+    results=(
+        *DECISION.results[:2],
+        DECISION.results[2].model_copy(update={"evidence": "the account holds no PESEL; the names agree"}),
+    )
+)
+"""The same decision without markup in its evidence, for the pictures."""
+
 pytestmark = pytest.mark.timeout(300)
 
 
 @asynccontextmanager
 async def tab(
-    browser: Browser, desk: Desk, *, locale: str = "pl-PL", width: int = 1100, height: int = 900
+    browser: Browser, desk: Desk, *, locale: str = "pl-PL", width: int = 1100, height: int = 480
 ) -> AsyncIterator[Page]:
     """A browser of one person, without JavaScript of pages, and no complaint of the console left unseen."""
     context = await browser.new_context(
@@ -81,7 +93,7 @@ async def set_up(page: Page, desk: Desk, name: str, url: str | None = None) -> N
 
 
 async def test_two_administrators_approve_and_the_holder_stops_it(browser: Browser, desk: Desk, axe: str) -> None:
-    action = await desk.propose(must_check=("B5",))
+    action = await desk.propose(must_check=("B5",), letter=LETTER, decision=SHOWN)
     async with tab(browser, desk) as anna, tab(browser, desk) as bea:
         await set_up(anna, desk, "anna")
         await anna.get_by_role("link", name="Administratorzy").click()
@@ -140,8 +152,10 @@ async def test_a_keyboard_is_enough(browser: Browser, desk: Desk, axe: str) -> N
 
 
 async def test_axe_finds_nothing_on_any_page(browser: Browser, desk: Desk, axe: str) -> None:
-    waiting = await desk.propose(must_check=("B5",))
+    waiting = await desk.propose(must_check=("B5",), letter=LETTER, decision=SHOWN)
     desk.clock.advance(timedelta(hours=5, minutes=12))
+    await desk.propose(number="ZGL000000004", risk=Risk.LOW, new_login=None, steps=(Step.UNLOCK, Step.ACTIVATE))
+    desk.clock.advance(timedelta(hours=1, minutes=7))
     by_hand = await desk.propose(risk=Risk.LOW, new_login=None, steps=(Step.BY_HAND,), number="ZGL000000002")
     refused = await desk.propose(
         number="ZGL000000003", old_login="bardzo.dlugi.adres.osoby.testowej.z.urzedu@przyklad-domeny.example"
@@ -180,7 +194,7 @@ async def test_axe_finds_nothing_on_any_page(browser: Browser, desk: Desk, axe: 
             await page.goto(f"/invitation/{token}")
             await check(page, axe)
             await screen(page, f"invitation-{language}")
-            name = f"anna{language}"
+            name = {"en": "anna", "pl": "bea"}[language]
             for field, value in (
                 ("name", name),
                 ("email", f"{name}@urzad.example"),
@@ -224,8 +238,8 @@ async def test_axe_finds_nothing_on_any_page(browser: Browser, desk: Desk, axe: 
                 await page.goto(f"/actions/{waiting}")
                 await page.set_viewport_size({"width": 360, "height": 800})
                 await screen(page, "action-phone")
-    bea = await desk.visitor("bea")
-    await bea.approve(desk, waiting, "B5")
+    cyd = await desk.visitor("cyd")
+    await cyd.approve(desk, waiting, "B5")
     async with tab(browser, desk) as page:
         await page.goto(f"/stop/{await desk.stop_token(waiting)}")
         await check(page, axe)
@@ -248,3 +262,11 @@ async def test_pages_need_no_javascript_and_print(browser: Browser, desk: Desk, 
     await expect(page.get_by_role("button", name="Odrzuć")).to_be_hidden()
     await expect(page.locator("#why")).to_be_visible()
     await context.close()
+
+
+async def test_axe_would_find_a_fault(browser: Browser, axe: str) -> None:
+    page = await browser.new_page()
+    await page.set_content("<h4>x</h4><img src=a.png><input name=q><button></button><p style='color:#aaa'>pale</p>")
+    with pytest.raises(AssertionError, match="image-alt"):
+        await check(page, axe)
+    await page.close()

@@ -260,7 +260,11 @@ class Visitor:
         return await self.http.post(path, json=dict(body), headers={"x-csrf-token": csrf_token(self.session.token)})
 
 
-def a_letter(name: str = "wniosek <b>Jana</b> ąę.pdf", content: bytes = b"%PDF-1.7 synthetic") -> EmailMessage:
+def a_letter(
+    name: str = "wniosek <b>Jana</b> ąę.pdf",
+    content: bytes = b"%PDF-1.7 synthetic",
+    more: str = "<script>alert(1)</script>",
+) -> EmailMessage:
     """An application by mail, from an invented person."""
     letter = EmailMessage()
     letter["From"] = f"Jan Testowy <{NEW}>"
@@ -269,7 +273,9 @@ def a_letter(name: str = "wniosek <b>Jana</b> ąę.pdf", content: bytes = b"%PDF
     letter["Date"] = "Mon, 05 Jan 2026 08:30:00 +0100"
     letter["Message-ID"] = f"<{uuid4()}@poczta.example>"
     letter.set_content(
-        "Proszę o zmianę hasła awaryjnego oraz zmianę adresu e-mail dla\nJan Testowy, rok urodzenia 2201\n<script>alert(1)</script>\n"
+        "Proszę o zmianę hasła awaryjnego oraz zmianę adresu e-mail dla\nJan Testowy, rok urodzenia 2201\n"
+        + more
+        + "\n"
     )
     letter.add_attachment(content, maintype="application", subtype="pdf", filename=name)
     return letter

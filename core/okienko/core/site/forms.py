@@ -57,9 +57,12 @@ def clean(text: str) -> str:
 
 async def read_form(request: Request) -> Form:
     """The form of a request. Raises BadRequestError for another media type, wrong encoding, or too much."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in (_FORM, ""):
         raise BadRequestError("bad_form", 415)
     body = await read_body(request)
+    if body and not kind:
+        raise BadRequestError("bad_form", 415)
     try:
         text = body.decode("ascii")
         fields = parse_qsl(text, keep_blank_values=True, encoding="utf-8", errors="strict", max_num_fields=_MAX_FIELDS)
