@@ -16,6 +16,8 @@ from okienko.plugins.errors import MisconfiguredError
 from okienko.plugins.settings import FILE_SUFFIX, PluginSettings, load_settings
 
 PREFIX = "OKIENKO_"
+GROUPS = ("site", "oidc")
+"""Words after the prefix under which other settings of the core stand; see okienko.core.site.settings."""
 TEST_PREFIX = "OKIENKO_TEST_"
 """Variables that only the test suite reads."""
 
@@ -130,7 +132,7 @@ def load_core_settings(environ: Mapping[str, str]) -> CoreSettings:
 def unknown_variables(environ: Mapping[str, str], plugin_names: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Each `OKIENKO_…` variable that belongs neither to the core nor to any plugin, with a hint at the right one."""
     own = {f"{PREFIX}{name}".upper() for name in CoreSettings.model_fields}
-    prefixes = tuple(f"{PREFIX}{name}_".upper() for name in plugin_names)
+    prefixes = tuple(f"{PREFIX}{name}_".upper() for name in (*plugin_names, *GROUPS))
     for variable in environ:
         name = variable.upper()
         if not name.startswith(PREFIX) or name.startswith((TEST_PREFIX, *BESIDE_PLUGINS, *prefixes)):

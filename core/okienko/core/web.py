@@ -1,4 +1,4 @@
-"""The web shell: /metrics, /healthz and /readyz."""
+"""The web shell: /metrics, /healthz and /readyz, and behind them the pages for people."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from okienko.core import database
 from okienko.core.ledger import read_ledger
 from okienko.core.service import Service
+from okienko.core.site.app import site_routes
+from okienko.core.site.context import Site
 from okienko.metrics import catalogue
 from okienko.metrics.ledger import Snapshot
 from okienko.plugins.errors import OkienkoError
@@ -23,8 +25,8 @@ DATABASE_SECONDS = 3.0
 """How long an answer waits for the database: a probe must hear "not ready" before it gives up itself."""
 
 
-def make_app(service: Service) -> Starlette:
-    """The ASGI application over a running service."""
+def make_app(service: Service, site: Site | None = None) -> Starlette:
+    """The ASGI application over a running service; with `site`, the pages for people too."""
 
     async def metrics(request: Request) -> Response:
         registry = CollectorRegistry()
@@ -65,4 +67,5 @@ def make_app(service: Service) -> Starlette:
         }  # fmt: skip
         return JSONResponse(body, status_code=503 if problems else 200)
 
-    return Starlette(routes=[Route("/metrics", metrics), Route("/healthz", healthz), Route("/readyz", readyz)])
+    routes: list[BaseRoute] = [Route("/metrics", metrics), Route("/healthz", healthz), Route("/readyz", readyz)]
+    return Starlette(routes=[*routes, *(site_routes(site) if site is not None else [])])

@@ -15,6 +15,7 @@ from okienko.connectors.identity.ldap.client import LdapIdentity
 from okienko.plugins.errors import PermanentError
 from okienko.plugins.identity import AccountFlag, LoginTakenError, PasswordRefusedError, StaleError
 from okienko.plugins.testing import invented_person
+from okienko.plugins.testing.conformance import IdentityConformance
 from okienko.plugins.testing.conformance.workshop import NEW, OLD, new_login
 from rigs.ldapworkshop import LdapWorkshop as Workshop
 from rigs.ldapworkshop import made, now, settings_for

@@ -11,7 +11,7 @@ import typer
 
 from okienko.core import logs
 from okienko.core.audit.entries import ORIGIN, cli_origin
-from okienko.core.cli import actions, audit, cases, check, intake, parked, serve, tools, trust, vault, verify
+from okienko.core.cli import actions, admins, audit, cases, check, intake, parked, serve, tools, trust, vault, verify
 from okienko.plugins.errors import MisconfiguredError, OkienkoError, TransientError
 
 DONE, WRONG, MISUSED, INTERRUPTED = 0, 1, 2, 130
@@ -59,6 +59,7 @@ check.add_to(app)
 tools.add_to(app)
 verify.add_to(app)
 trust.add_to(app)
+admins.add_to(app)
 
 
 def main() -> None:

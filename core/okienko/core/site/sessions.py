@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from okienko.core.database import raw_connection, transaction
+from okienko.core.site.people import Person, roles_of
 
 IDLE = timedelta(minutes=30)
 LONGEST = timedelta(hours=8)
@@ -29,13 +30,7 @@ class Session:
     """A signed-in person."""
 
     token: str
-    who: str
-    """Lasting name: `oidc:ISSUER:SUBJECT` or `local:NAME`."""
-    name: str
-    """For people."""
-    emails: tuple[str, ...]
-    """Addresses of the person, so that nobody decides about their own account."""
-    roles: frozenset[str]
+    person: Person
 
 
 class Sessions:
@@ -47,7 +42,7 @@ class Sessions:
         self._https = https
         self.cookie = "__Host-okienko" if https else "okienko"
 
-    async def open(self, who: str, name: str, emails: tuple[str, ...], roles: frozenset[str]) -> Session:
+    async def open(self, person: Person) -> Session:
         """A new session after a sign-in; sessions that are over are thrown away by the way."""
         token, now = secrets.token_urlsafe(32), self._now()
         async with transaction(self._engine) as connection:
@@ -57,9 +52,9 @@ class Sessions:
             )
             await raw.execute(
                 "INSERT INTO web_session (token_sha256, who, name, emails, roles, created_at, seen_at) VALUES ($1, $2, $3, $4, $5, $6, $6)",
-                _fingerprint(token), who, name, list(emails), sorted(roles), now,
+                _fingerprint(token), person.who, person.name, list(person.emails), sorted(person.roles), now,
             )  # fmt: skip
-        return Session(token, who, name, emails, roles)
+        return Session(token, person)
 
     async def find(self, request: Request) -> Session | None:
         """The session of a request, or None."""
@@ -79,7 +74,7 @@ class Sessions:
                 await raw.execute(
                     "UPDATE web_session SET seen_at = $2 WHERE token_sha256 = $1", _fingerprint(token), now
                 )
-        return Session(token, row["who"], row["name"], tuple(row["emails"]), frozenset(row["roles"]))
+        return Session(token, Person(row["who"], row["name"], tuple(row["emails"]), roles_of(row["roles"])))
 
     async def end(self, session: Session) -> None:
         """Sign out."""

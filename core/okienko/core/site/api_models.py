@@ -1,0 +1,150 @@
+"""What the JSON API takes and gives."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import Field, StringConstraints
+
+from okienko.core.actions.frozen import Step
+from okienko.core.actions.machine import Action, Risk
+from okienko.core.site.actionview import MOST_TEXT
+from okienko.core.site.people import Role
+from okienko.core.site.queue import Line, Whole
+from okienko.schemas import ActionState, EventType, Procedure, RuleResult
+from okienko.schemas.base import Model, UtcDatetime
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MOST_TEXT)]
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class SessionInfo(Model):
+    """Who calls."""
+
+    who: str
+    name: str
+    roles: tuple[Role, ...]
+    csrf: str | None = Field(description="For the header X-CSRF-Token of changing calls; null with an access token")
+
+
+class ActionLine(Model):
+    """One action in a list."""
+
+    id: UUID
+    case_id: UUID
+    number: str | None
+    procedure: Procedure
+    risk: Risk
+    state: ActionState
+    old_login: str
+    new_login: str | None
+    created_at: UtcDatetime
+    expires_at: UtcDatetime
+    not_before: UtcDatetime | None
+    ended_at: UtcDatetime | None
+    approved_by: tuple[str, ...]
+    approvals_needed: int
+
+
+class ActionList(Model):
+    """A page of the queue."""
+
+    items: tuple[ActionLine, ...]
+    next: str | None = Field(description="Cursor of the next page; null on the last one")
+
+
+class ApprovalInfo(Model):
+    """One person's yes."""
+
+    who: str
+    at: UtcDatetime
+    counts: bool = Field(description="False when it was for another digest or by somebody who may not approve")
+
+
+class EventInfo(Model):
+    """One thing that happened to the case."""
+
+    at: UtcDatetime
+    type: EventType
+    actor: str
+
+
+class ActionDetail(ActionLine):
+    """One action with all that a decision needs."""
+
+    backend: str
+    account_ref: str | None
+    steps: tuple[Step, ...]
+    must_check: tuple[str, ...]
+    digest: Digest
+    decision_unchanged: bool = Field(
+        description="False: the case differs from what was proposed; it cannot be approved"
+    )
+    reason: str | None
+    ended_by: str | None
+    rules: tuple[RuleResult, ...]
+    approvals: tuple[ApprovalInfo, ...]
+    events: tuple[EventInfo, ...]
+
+
+class ApproveRequest(Model):
+    """A yes to exactly what was shown."""
+
+    digest: Digest = Field(description="The digest of the action that you were shown")
+    checked: tuple[str, ...] = Field(default=(), max_length=100, description="Rules that you checked yourself")
+
+
+class RefuseRequest(Model):
+    """A no."""
+
+    reason: Text = Field(description="For the file")
+    solution: Text = Field(description="What the person is told, in Polish")
+
+
+class DoneRequest(Model):
+    """Carried out by hand."""
+
+    solution: Text = Field(description="What the person is told, in Polish")
+
+
+class ActionChanged(Model):
+    """The action after a decision."""
+
+    id: UUID
+    state: ActionState
+    approved_by: tuple[str, ...]
+    approvals_needed: int
+    not_before: UtcDatetime | None
+
+
+def to_line(line: Line, needed: int) -> ActionLine:
+    """A line of the queue."""
+    return ActionLine(
+        id=line.id, case_id=line.case_id, number=line.number, procedure=line.procedure, risk=line.risk, state=line.state,
+        old_login=line.old_login, new_login=line.new_login, created_at=line.created_at, expires_at=line.expires_at,
+        not_before=line.not_before, ended_at=line.ended_at, approved_by=line.approvers, approvals_needed=needed,
+    )  # fmt: skip
+
+
+def to_detail(whole: Whole, needed: int, *, unchanged: bool) -> ActionDetail:
+    """One action."""
+    a = whole.action
+    return ActionDetail(
+        id=a.frozen.action_id, case_id=a.frozen.case_id, number=whole.case.csd.number if whole.case.csd else None,
+        procedure=whole.procedure, risk=a.risk, state=a.state, old_login=a.frozen.old_login, new_login=a.frozen.new_login,
+        created_at=a.created_at, expires_at=a.expires_at, not_before=a.not_before, ended_at=whole.ended_at,
+        approved_by=tuple(sorted(a.agreed_by)), approvals_needed=needed, backend=a.frozen.backend,
+        account_ref=a.frozen.account_ref, steps=a.frozen.steps, must_check=a.frozen.must_check, digest=a.frozen.digest,
+        decision_unchanged=unchanged, reason=a.reason, ended_by=whole.ended_by, rules=whole.case.decision.results,
+        approvals=tuple(ApprovalInfo(who=p.who, at=p.at, counts=p.who in a.agreed_by) for p in a.approvals),
+        events=tuple(EventInfo(at=e.at, type=e.type, actor=e.actor) for e in whole.events),
+    )  # fmt: skip
+
+
+def to_changed(action: Action, needed: int) -> ActionChanged:
+    """What a decision made of an action."""
+    return ActionChanged(
+        id=action.frozen.action_id, state=action.state, approved_by=tuple(sorted(action.agreed_by)), approvals_needed=needed,
+        not_before=action.not_before,
+    )  # fmt: skip

@@ -1,0 +1,43 @@
+"""What the pages tell the audit log."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Protocol
+from uuid import UUID
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+
+class Recorded(StrEnum):
+    """What is recorded. Decisions themselves are events of the case, and audited as those."""
+
+    VIEWED = "viewed"
+    """A person saw a case and its reset action."""
+    LISTED = "listed"
+    """A person saw the queue."""
+    DOWNLOADED = "downloaded"
+    """A person downloaded a document."""
+    SIGNED_IN = "signed_in"
+    SIGNED_OUT = "signed_out"
+    SIGN_IN_FAILED = "sign_in_failed"
+    DENIED = "denied"
+    """A signed-in person asked for what their roles do not allow."""
+    ADMIN_INVITED = "admin_invited"
+    ADMIN_ADDED = "admin_added"
+    ADMIN_REMOVED = "admin_removed"
+
+
+class Recorder(Protocol):
+    """Writes one entry, lastingly, before it returns. When it raises, the person is shown an error instead of the page."""
+
+    async def __call__(self, action: Recorded, actor: str, case_id: UUID | None, reason: str, origin: str) -> None:
+        """Write it. `reason` never holds personal data, a token or what somebody typed."""
+        ...
+
+
+async def record_in_log(action: Recorded, actor: str, case_id: UUID | None, reason: str, origin: str) -> None:
+    """A Recorder for when there is no audit log to write to: a structured log line."""
+    log.info("recorded", action=action.value, actor=actor, case=str(case_id or ""), reason=reason, origin=origin)
