@@ -23,6 +23,7 @@ from okienko.core.actions.approvals import Approvals
 from okienko.core.actions.frozen import Frozen, Step
 from okienko.core.actions.links import LinkKind, Links
 from okienko.core.actions.machine import Action, ActionPolicy, Risk
+from okienko.core.calls import Calls
 from okienko.core.database import raw_connection, transaction
 from okienko.core.events import NewEvent, append
 from okienko.core.schema import metadata
@@ -134,7 +135,7 @@ class Desk:
                 self.engine, self.clock, policy=self.policy, pack=Pack(), links=self.links, message_domain="okienko.invalid"
             ),
             activation=Activation(
-                self.engine, self.clock, identity={"directory": self.directory}, links=self.links, timeout=5
+                self.engine, self.clock, identity={"directory": self.directory}, links=self.links, calls=Calls(5)
             ),
             policy=self.policy,
             queue=Queue(self.engine),
@@ -182,7 +183,15 @@ class Desk:
         """A registered case, its mail and a reset action that waits."""
         case_id, action_id, envelope_id, now = uuid4(), uuid4(), uuid4(), self.clock()
         frozen = Frozen(
-            action_id, case_id, "directory", "ref-1", old_login, new_login, steps, decision_sha256(decision), must_check
+            action_id,
+            case_id,
+            "directory",
+            f"ref-{action_id}",
+            old_login,
+            new_login,
+            steps,
+            decision_sha256(decision),
+            must_check,
         )
         action = Action(frozen, risk, ActionState.WAITING, now, now + self.policy.lifetime, handlers=handlers)
         data = (letter or a_letter()).as_bytes()

@@ -7,7 +7,6 @@ from it is inside the house only: a reset action for the administrators, or a hu
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from okienko.core import cases, envelopes
 from okienko.core.actions import store
-from okienko.core.actions.frozen import Frozen, Step
+from okienko.core.actions.frozen import Frozen, Step, decision_sha256
 from okienko.core.actions.machine import Action, ActionPolicy, Risk
 from okienko.core.attempts import Attempts
 from okienko.core.audit import log as audit
@@ -278,7 +277,7 @@ class Assessing:
         frozen = Frozen(
             action_id=uuid4(), case_id=case.id, backend=self._identity.name, account_ref=account.ref if account else None,
             old_login=old, new_login=new, steps=self._steps(account, changes=changes),
-            decision_sha256=hashlib.sha256(decision.model_dump_json().encode()).hexdigest(),
+            decision_sha256=decision_sha256(decision),
             must_check=decision.rules(Verdict.UNKNOWN),
         )  # fmt: skip
         risk = Risk.HIGH if changes else Risk.LOW

@@ -29,12 +29,14 @@ from okienko.core.intake import DurableIntake
 from okienko.core.pipeline import Pipeline
 from okienko.core.recovery import Recovery, sender_proof
 from okienko.core.settings import CoreSettings, load_core_settings, refuse_unknown
+from okienko.core.site.settings import SiteSettings
 from okienko.core.verifying import Verifying
 from okienko.core.worker import Worker
 from okienko.metrics import catalogue as metrics
 from okienko.plugins.context import PluginContext, utc_now
 from okienko.plugins.errors import MisconfiguredError, OkienkoError
 from okienko.plugins.manager import Plugins
+from okienko.plugins.settings import load_settings
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -54,6 +56,7 @@ class Service:
     recovery: Recovery
     verifying: Verifying | None
     """Checks signed documents; None when the configured verifier's plugin is not loaded."""
+    environ: Mapping[str, str]
     now: Callable[[], datetime]
 
 
@@ -145,7 +148,8 @@ async def open_service(
             engine, now, channels=plugins.channels, policies=policies, pack=pack,
             vault=vault, spool=settings.home / "spool", calls=calls,
         )  # fmt: skip
-        links = Links(vault.source.load().current("vault").derive("links"), settings.public_url)
+        site = load_settings(SiteSettings, environ)
+        links = Links(vault.source.load().current("vault").derive("links"), site.public_url)
         delivery = Delivery(
             engine, now, channels=plugins.channels, csd=csd, pack=pack, links=links,
             message_domain=settings.message_domain, calls=calls,
@@ -166,6 +170,7 @@ async def open_service(
             vault=vault,
             anchors=anchor_folder(settings),
             verifying=verifying,
+            environ=environ,
             now=now,
         )
         try:

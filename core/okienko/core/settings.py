@@ -16,13 +16,10 @@ from okienko.plugins.errors import MisconfiguredError
 from okienko.plugins.settings import FILE_SUFFIX, PluginSettings, load_settings
 
 PREFIX = "OKIENKO_"
-GROUPS = ("site", "oidc")
-"""Words after the prefix under which other settings of the core stand; see okienko.core.site.settings."""
+GROUPS = ("site", "oidc", "senderproof")
+"""Words after the prefix under which other settings stand that belong to no plugin by that name."""
 TEST_PREFIX = "OKIENKO_TEST_"
 """Variables that only the test suite reads."""
-
-BESIDE_PLUGINS = ("OKIENKO_SENDERPROOF_",)
-"""Prefixes of settings that belong to neither the core's class nor a plugin of that name."""
 
 ROOT_HOME = Path("/var/lib/okienko")
 """Home when root starts okienko and its own data folder is closed to the system user that PostgreSQL runs as."""
@@ -62,11 +59,6 @@ class CoreSettings(PluginSettings):
         default="okienko.invalid",
         pattern=r"^[A-Za-z0-9.-]+$",
         description="Domain of the Message-IDs we make: set it to one of yours",
-    )
-    public_url: str = Field(
-        default="http://127.0.0.1:8080",
-        pattern=r"^https?://[^/\s]+$",
-        description="Where people reach the pages: the beginning of every link in a mail. Behind a proxy its https:// address",
     )
     approvals_low: int = Field(default=1, ge=1, le=5, description="People who must approve a reset action of low risk")
     approvals_high: int = Field(
@@ -135,7 +127,7 @@ def unknown_variables(environ: Mapping[str, str], plugin_names: Iterable[str]) -
     prefixes = tuple(f"{PREFIX}{name}_".upper() for name in (*plugin_names, *GROUPS))
     for variable in environ:
         name = variable.upper()
-        if not name.startswith(PREFIX) or name.startswith((TEST_PREFIX, *BESIDE_PLUGINS, *prefixes)):
+        if not name.startswith(PREFIX) or name.startswith((TEST_PREFIX, *prefixes)):
             continue
         if name not in own and name.removesuffix(FILE_SUFFIX) not in own:
             near = difflib.get_close_matches(name, own, n=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AbstractAsyncContextManager
 from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry
@@ -13,16 +14,29 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from okienko.core import database
+from okienko.core.actions.frozen import decision_sha256
 from okienko.core.ledger import read_ledger
 from okienko.core.service import Service
 from okienko.core.site.app import site_routes
+from okienko.core.site.build import open_site
 from okienko.core.site.context import Site
+from okienko.core.site.records import record_in_audit
 from okienko.metrics import catalogue
 from okienko.metrics.ledger import Snapshot
 from okienko.plugins.errors import OkienkoError
 
 DATABASE_SECONDS = 3.0
 """How long an answer waits for the database: a probe must hear "not ready" before it gives up itself."""
+
+
+def site_of(service: Service) -> AbstractAsyncContextManager[Site]:
+    """The pages for people over a running service. Raises MisconfiguredError for wrong settings."""
+    recovery = service.recovery
+    return open_site(
+        service.environ, service.engine, service.now, approvals=recovery.approvals, activation=recovery.activation,
+        policy=recovery.policy, channels=service.plugins.channels, record=record_in_audit(service.engine, service.now),
+        decision_sha256=decision_sha256, spool=service.settings.home / "spool", plugin_timeout=service.settings.plugin_timeout,
+    )  # fmt: skip
 
 
 def make_app(service: Service, site: Site | None = None) -> Starlette:

@@ -8,6 +8,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
+from okienko.schemas import Decision
+
+
+def decision_sha256(decision: Decision) -> str:
+    """SHA-256, hex, of a decision: every rule with its verdict and evidence."""
+    return hashlib.sha256(decision.model_dump_json().encode()).hexdigest()
+
 
 class Step(StrEnum):
     """One change to an account."""

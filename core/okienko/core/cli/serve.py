@@ -106,17 +106,20 @@ async def _supervise(channel: Channel, service: Service) -> None:
 async def _web(service: Service, stop: asyncio.Event) -> None:
     import uvicorn
 
-    from okienko.core.web import make_app
+    from okienko.core.site.build import announce_first_admin
+    from okienko.core.web import make_app, site_of
 
     host, _, port = service.settings.web_listen.rpartition(":")
-    config = uvicorn.Config(
-        make_app(service), host=host.strip("[]"), port=int(port), log_config=None, access_log=False, lifespan="off",
-        server_header=False, timeout_graceful_shutdown=5,
-    )  # fmt: skip
-    server = uvicorn.Server(config)
-    server.capture_signals = contextlib.nullcontext  # type: ignore[assignment,method-assign]  # the signals are ours
     try:
-        await server.serve()
+        async with site_of(service) as site:
+            await announce_first_admin(site)
+            config = uvicorn.Config(
+                make_app(service, site), host=host.strip("[]"), port=int(port), log_config=None, access_log=False, lifespan="off",
+                server_header=False, timeout_graceful_shutdown=5,
+            )  # fmt: skip
+            server = uvicorn.Server(config)
+            server.capture_signals = contextlib.nullcontext  # type: ignore[assignment,method-assign]  # the signals are ours
+            await server.serve()
     except SystemExit:
         # uvicorn exits the process when the port is taken; say what to do instead.
         stop.set()

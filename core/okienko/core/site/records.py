@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from okienko.core.audit import log as audit
+from okienko.core.audit.entries import AuditAction, NewEntry
+from okienko.core.database import raw_connection, transaction
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +43,17 @@ class Recorder(Protocol):
     async def __call__(self, action: Recorded, actor: str, case_id: UUID | None, reason: str, origin: str) -> None:
         """Write it. `reason` never holds personal data, a token or what somebody typed."""
         ...
+
+
+def record_in_audit(engine: AsyncEngine, now: Callable[[], datetime]) -> Recorder:
+    """A Recorder that appends to the audit's chain."""
+
+    async def record(action: Recorded, actor: str, case_id: UUID | None, reason: str, origin: str) -> None:
+        entry = NewEntry(AuditAction(action.value), now(), actor, case_id, reason=reason, origin=origin)
+        async with transaction(engine) as connection:
+            audit.record(await raw_connection(connection), [entry])
+
+    return record
 
 
 async def record_in_log(action: Recorded, actor: str, case_id: UUID | None, reason: str, origin: str) -> None:
