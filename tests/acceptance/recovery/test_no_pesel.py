@@ -95,7 +95,16 @@ async def test_no_personal_number_anywhere(
                 tables = await _tables(desk)
             metrics = place.get("/metrics")[1]
             shown = "".join(place.run(*words).stdout for words in (("cases", "--json"), ("audit", "verify", "--json")))
-        assert {"cases", "envelope", "event", "notification", "pgqueuer", "pgqueuer_log", "audit_entry", "ticket"} <= set(tables)
+        assert {
+            "cases",
+            "envelope",
+            "event",
+            "notification",
+            "pgqueuer",
+            "pgqueuer_log",
+            "audit_entry",
+            "ticket",
+        } <= set(tables)
         assert new.encode() in tables["reset_action"], "the dump has what is in the tables"
         for name, content in tables.items():
             assert not found_in(content, numbers), f"table {name}"

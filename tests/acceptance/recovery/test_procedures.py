@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -193,13 +194,22 @@ async def test_what_was_shown_is_what_counts(desk: Stage, peer: Peer) -> None:
         await desk.approve(action, myself)
 
 
-async def test_a_third_request_of_the_day_is_for_a_human(desk: Stage, peer: Peer) -> None:
+async def test_a_flood_for_one_account_makes_one_action_at_a_time_and_two_in_a_day(desk: Stage, peer: Peer) -> None:
     login = await has(peer, citizen())
-    for _ in range(2):
-        await desk.action(await desk.arrives(letter_a(login)))
-    third = await desk.arrives(letter_a(login))
-    assert "2 action(s)" in (await desk.assessed(third))["why"]
-    assert await desk.state(third) == "human_review"
+    approvals = desk.service.recovery.approvals
+    for expected in (1, 1, 0):
+        flood = [letter_a(login) for _ in range(4 if expected else 1)]
+        cases = await asyncio.gather(*map(desk.arrives, flood))
+        found = [await desk.assessed(case) for case in cases]
+        proposed = [case for case, assessed in zip(cases, found, strict=True) if "why" not in assessed]
+        assert len(proposed) == expected
+        reasons = {assessed["why"] for assessed in found if "why" in assessed}
+        assert len(reasons) == 1
+        assert ("another case has an open" in min(reasons)) == bool(expected), reasons
+        for case in proposed:
+            action = await desk.action(case)
+            await approvals.refuse(action.frozen.action_id, ANNA, reason="na próbę", solution="Odmowa.")
+            await desk.closed(case)
 
 
 # --- procedure B ------------------------------------------------------------------------------------------------------
