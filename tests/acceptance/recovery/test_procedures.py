@@ -277,6 +277,37 @@ async def test_the_holder_stops_it_by_the_link(desk: Stage, peer: Peer, notary: 
     assert len(desk.mails(new)) == 1
 
 
+async def test_people_who_approve_at_the_same_moment_count_once_each(desk: Stage, peer: Peer, notary: Notary) -> None:
+    who = citizen()
+    old, new = await has(peer, who), address("nowy")
+    case = await desk.arrives(letter_b(new, notary.pdf(who, old, new)))
+    action = await desk.action(case)
+    for people, state in (((ANNA,) * 3, "waiting"), ((BERTA,) * 3, "cooling")):
+        done = await asyncio.gather(*(desk.approve(action, one) for one in people), return_exceptions=True)
+        refusals = [one for one in done if isinstance(one, ActionRefusedError)]
+        assert len(refusals) == 2, done
+        assert await desk.value("SELECT state FROM reset_action WHERE id = $1", action.frozen.action_id) == state
+    await desk.link("stop", old)
+    assert len(desk.mails(old)) == 1
+
+
+async def test_an_action_that_was_changed_in_the_database_is_not_carried_out(
+    desk: Stage, peer: Peer, notary: Notary
+) -> None:
+    who = citizen()
+    old, new, thief = await has(peer, who), address("nowy"), address("zlodziej")
+    case = await desk.arrives(letter_b(new, notary.pdf(who, old, new)))
+    action = await desk.approve(await desk.action(case), ANNA, BERTA)
+    key = action.frozen.action_id
+    await desk.rows("UPDATE reset_action SET new_login = $2 WHERE id = $1", key, thief)
+    await desk.time_passes(action, 121)
+    await desk.sooner_or_later(lambda: desk.value("SELECT 1 FROM parked WHERE job = 'execute' AND ref = $1", key))
+    assert await peer.hands.sign_in(old, OLD)
+    for login in (new, thief):
+        assert not await peer.hands.sign_in(login, OLD)
+    assert desk.mails(thief) == []
+
+
 async def test_an_account_that_changed_while_it_cooled_down_is_left_alone(
     desk: Stage, peer: Peer, notary: Notary
 ) -> None:
