@@ -32,7 +32,7 @@ from okienko.plugins.errors import MisconfiguredError
 from okienko.plugins.evidence import Evidence
 from okienko.plugins.identity import Account, AccountFlag, IdentityBackend, Operation
 from okienko.plugins.ports import Channel, Classification, ProcedurePack
-from okienko.plugins.senderproof import SenderProof, header_values
+from okienko.plugins.senderproof import SenderProof, SenderVerdict, header_values
 from okienko.schemas import (
     ActionState,
     Case,
@@ -156,8 +156,7 @@ class Assessing:
         item: envelopes.Loaded,
         channel: Channel,
     ) -> tuple[Evidence, Account | None]:
-        head = await asyncio.to_thread(_head, item)
-        proof = self._sender.judge(message.authentication_results, header_values(head, "From"))
+        proof = await asyncio.to_thread(self._judge_sender, message, item)
         login = classification.login
         checked: Checked | None = None
         if classification.procedure is Procedure.EMERGENCY_PASSWORD_AND_EMAIL:
@@ -180,6 +179,12 @@ class Assessing:
             signature=checked.verification.report if checked else None,
             application=application if checked and checked.verification.report.valid else None,
         ), account
+
+    def _judge_sender(self, message: InboundMessage, item: envelopes.Loaded) -> SenderVerdict:
+        """Reads the stored message and may ask DNS: for a thread."""
+        with item.raw.open() as stream:
+            raw = stream.read(-1 if self._sender.reads_messages else _HEAD)
+        return self._sender.judge(message.authentication_results, header_values(raw[:_HEAD], "From"), raw)
 
     async def _find(self, case: Case, login: str) -> Account | None:
         """Look the login up. It is audited before it is done: a look-up that then fails has been made all the same."""
@@ -330,8 +335,3 @@ def wants_assessment(case: Case) -> bool:
         and case.decision.outcome in (DecisionOutcome.MET, DecisionOutcome.HUMAN)
         and case.state in (CaseState.REGISTERED, CaseState.HUMAN_REVIEW, CaseState.REOPENED)
     )
-
-
-def _head(item: envelopes.Loaded) -> bytes:
-    with item.raw.open() as stream:
-        return stream.read(_HEAD)

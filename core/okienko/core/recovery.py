@@ -17,6 +17,7 @@ from okienko.core.assessing import Assessing, Limits
 from okienko.core.attempts import Attempts
 from okienko.core.calls import Calls
 from okienko.core.settings import CoreSettings
+from okienko.core.txtrecords import TxtRecords
 from okienko.core.verifying import Verifying
 from okienko.plugins.identity import IdentityBackend
 from okienko.plugins.ports import Channel, ProcedurePack
@@ -76,4 +77,4 @@ class Recovery:
 
 def sender_proof(environ: Mapping[str, str]) -> SenderProof:
     """The judge of senders by `OKIENKO_SENDERPROOF_…`. Raises MisconfiguredError."""
-    return SenderProof(load_settings(SenderProofSettings, environ))
+    return SenderProof(load_settings(SenderProofSettings, environ), TxtRecords())

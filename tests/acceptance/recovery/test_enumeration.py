@@ -66,7 +66,7 @@ def _populate(hands: Any) -> None:
 
 @pytest.mark.needs_slapd
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(500)
 async def test_no_account_can_be_told_from_another_or_from_none(desk: Stage) -> None:
     requests = list(itertools.product(CLASSES, range(EACH)))
     random.Random(20261124).shuffle(requests)

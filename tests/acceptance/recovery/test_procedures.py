@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -193,13 +194,22 @@ async def test_what_was_shown_is_what_counts(desk: Stage, peer: Peer) -> None:
         await desk.approve(action, myself)
 
 
-async def test_a_third_request_of_the_day_is_for_a_human(desk: Stage, peer: Peer) -> None:
+async def test_a_flood_for_one_account_makes_one_action_at_a_time_and_two_in_a_day(desk: Stage, peer: Peer) -> None:
     login = await has(peer, citizen())
-    for _ in range(2):
-        await desk.action(await desk.arrives(letter_a(login)))
-    third = await desk.arrives(letter_a(login))
-    assert "2 action(s)" in (await desk.assessed(third))["why"]
-    assert await desk.state(third) == "human_review"
+    approvals = desk.service.recovery.approvals
+    for expected in (1, 1, 0):
+        flood = [letter_a(login) for _ in range(4 if expected else 1)]
+        cases = await asyncio.gather(*map(desk.arrives, flood))
+        found = [await desk.assessed(case) for case in cases]
+        proposed = [case for case, assessed in zip(cases, found, strict=True) if "why" not in assessed]
+        assert len(proposed) == expected
+        reasons = {assessed["why"] for assessed in found if "why" in assessed}
+        assert len(reasons) == 1
+        assert ("another case has an open" in min(reasons)) == bool(expected), reasons
+        for case in proposed:
+            action = await desk.action(case)
+            await approvals.refuse(action.frozen.action_id, ANNA, reason="na próbę", solution="Odmowa.")
+            await desk.closed(case)
 
 
 # --- procedure B ------------------------------------------------------------------------------------------------------
@@ -265,6 +275,37 @@ async def test_the_holder_stops_it_by_the_link(desk: Stage, peer: Peer, notary: 
     assert await peer.hands.sign_in(old, OLD)
     assert not await peer.hands.sign_in(new, OLD)
     assert len(desk.mails(new)) == 1
+
+
+async def test_people_who_approve_at_the_same_moment_count_once_each(desk: Stage, peer: Peer, notary: Notary) -> None:
+    who = citizen()
+    old, new = await has(peer, who), address("nowy")
+    case = await desk.arrives(letter_b(new, notary.pdf(who, old, new)))
+    action = await desk.action(case)
+    for people, state in (((ANNA,) * 3, "waiting"), ((BERTA,) * 3, "cooling")):
+        done = await asyncio.gather(*(desk.approve(action, one) for one in people), return_exceptions=True)
+        refusals = [one for one in done if isinstance(one, ActionRefusedError)]
+        assert len(refusals) == 2, done
+        assert await desk.value("SELECT state FROM reset_action WHERE id = $1", action.frozen.action_id) == state
+    await desk.link("stop", old)
+    assert len(desk.mails(old)) == 1
+
+
+async def test_an_action_that_was_changed_in_the_database_is_not_carried_out(
+    desk: Stage, peer: Peer, notary: Notary
+) -> None:
+    who = citizen()
+    old, new, thief = await has(peer, who), address("nowy"), address("zlodziej")
+    case = await desk.arrives(letter_b(new, notary.pdf(who, old, new)))
+    action = await desk.approve(await desk.action(case), ANNA, BERTA)
+    key = action.frozen.action_id
+    await desk.rows("UPDATE reset_action SET new_login = $2 WHERE id = $1", key, thief)
+    await desk.time_passes(action, 121)
+    await desk.sooner_or_later(lambda: desk.value("SELECT 1 FROM parked WHERE job = 'execute' AND ref = $1", key))
+    assert await peer.hands.sign_in(old, OLD)
+    for login in (new, thief):
+        assert not await peer.hands.sign_in(login, OLD)
+    assert desk.mails(thief) == []
 
 
 async def test_an_account_that_changed_while_it_cooled_down_is_left_alone(

@@ -56,6 +56,11 @@ class SenderProof:
         self._skipped = frozenset(one.strip().lower() for one in settings.skipped_ids) - self._ids
         self._dns = dns if settings.own_dkim else None
 
+    @property
+    def reads_messages(self) -> bool:
+        """Whether `judge` makes use of the whole message: our own DKIM check is switched on."""
+        return self._dns is not None
+
     def judge(
         self, authentication_results: Sequence[str], from_fields: Sequence[str], raw: bytes | None = None
     ) -> SenderVerdict:
