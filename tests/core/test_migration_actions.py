@@ -21,7 +21,9 @@ from okienko.core.reconcile import reconcile
 from okienko.schemas import ActionState
 
 AT = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
-DECISION = {"results": [{"rule": "A4", "verdict": "unknown", "evidence": "żadnych dowodów", "text_pl": "", "text_en": ""}]}
+DECISION = {
+    "results": [{"rule": "A4", "verdict": "unknown", "evidence": "żadnych dowodów", "text_pl": "", "text_en": ""}]
+}
 
 
 async def to(engine: AsyncEngine, target: str, way: Callable[..., None]) -> None:
