@@ -14,6 +14,7 @@ from okienko.connectors.email import parse
 from okienko.core.actions.approvals import Actor
 from okienko.core.actions.machine import Action
 from okienko.core.verifying import Checked
+from okienko.plugins.identity import Operation
 from okienko.plugins.raw import RawContent
 from okienko.plugins.signatures import (
     Application,
@@ -100,7 +101,8 @@ def letter(
     mail["Subject"] = subject
     mail["Date"] = "Tue, 24 Nov 2026 08:59:00 +0100"
     mail["Message-ID"] = f"<{uuid4().hex}@poczta.example>"
-    mail.set_content(f"{text}\n")
+    # Without it the same request a second time would rightly be nothing but a duplicate.
+    mail.set_content(f"{text}\n\n-- \nwiadomość {uuid4().hex}\n")
     for name, content in attachments:
         mail.add_attachment(content, maintype="application", subtype="pdf", filename=name)
     return mail.as_bytes()
@@ -111,6 +113,8 @@ class Counter:
 
     def __init__(self, bench: Any) -> None:
         self.bench = bench
+        # Mail 3 is okienko's own, as with a directory.
+        bench.identity.operations = frozenset(Operation) - {Operation.SEND_ACTIVATION}
         self.pesel = invented_pesel()
         self.jan = self.account(JAN, Person(given_name="Jan", family_name="Próbny", birth_year=1980, pesel=self.pesel))
 
@@ -139,7 +143,7 @@ class Counter:
 
     async def actions(self) -> list[Action]:
         """All reset actions, oldest first."""
-        rows = await self.bench.rows("SELECT id FROM reset_action ORDER BY created_at, id")
+        rows = await self.bench.rows("SELECT a.id FROM reset_action a JOIN cases c ON c.id = a.case_id ORDER BY c.seq")
         return [await self.bench.recovery.approvals.find(row["id"]) for row in rows]
 
     async def action(self) -> Action:
