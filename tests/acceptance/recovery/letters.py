@@ -21,7 +21,8 @@ AUTHSERV = "mx.okienko.invalid"
 """The name of our own receiving server."""
 DOMAIN = "poczta.example"
 GENITIVE, YEAR = "Jana Próbnego", 1980
-_SERIALS: Iterator[int] = count(100)
+_CITIZENS: Iterator[int] = count()
+_LETTERS: Iterator[int] = count()
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class Citizen:
 
 def citizen() -> Citizen:
     """Another Jan Próbny."""
-    return Citizen(pesel(2280, 3, 7, next(_SERIALS)))
+    years, serial = divmod(next(_CITIZENS), 10_000)
+    return Citizen(pesel(2200 + years, 3, 7, serial))
 
 
 def address(who: str = "jan") -> str:
@@ -63,7 +65,7 @@ def letter(
         mail["Authentication-Results"] = results
     mail["From"], mail["To"] = f"Jan <{sender}>", "helpdesk@okienko.invalid"
     mail["Subject"], mail["Message-ID"] = subject, f"<{uuid4().hex}@{DOMAIN}>"
-    number = next(_SERIALS)
+    number = next(_LETTERS)
     mail["Date"] = f"Mon, 23 Nov 2026 {number // 3600 % 24:02}:{number // 60 % 60:02}:{number % 60:02} +0100"
     mail.set_content(f"{text}\n-- \nnr {number}\n", cte="8bit")
     for name, content in documents:

@@ -264,10 +264,8 @@ class Execution:
 
 
 def _must_be_usable(account: Account | None) -> None:
-    """Raise StaleError for an account that went away or was switched off after the proposal, before anything is touched."""
-    if account is None:
-        raise StaleError("the account does not exist any more: nothing was changed")
-    if AccountFlag.DISABLED in account.flags:
+    """Raise StaleError for an account that was switched off after the proposal; one that is gone is the backend's to tell."""
+    if account is not None and AccountFlag.DISABLED in account.flags:
         raise StaleError("the account was disabled meanwhile: nothing was changed, an administrator decides")
 
 
