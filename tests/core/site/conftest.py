@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rigs.site import Desk, complete_schema
+
+
+@pytest.fixture(autouse=True)
+def quiet_again() -> Iterator[None]:
+    """What a test set up for logging ends with it: its stderr is closed then."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

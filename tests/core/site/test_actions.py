@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from urllib.parse import unquote
 from uuid import uuid4
@@ -38,6 +39,15 @@ async def test_two_different_people_take_a_change_of_login_into_the_cool_down(de
     assert await desk.state_of(action) == "cooling"
     rows = await desk.rows("SELECT who, checked FROM reset_approval ORDER BY who")
     assert [(r["who"], r["checked"]) for r in rows] == [("local:anna", ["B5"]), ("local:bea", ["B5"])]
+
+
+async def test_a_double_click_is_one_approval(desk: Desk) -> None:
+    action = await desk.propose()
+    anna = await desk.visitor("anna")
+    answers = await asyncio.gather(*(anna.approve(desk, action) for _ in range(4)))
+    assert sorted(a.status_code for a in answers) == [303, 409, 409, 409]
+    assert len(await desk.rows("SELECT * FROM reset_approval")) == 1
+    assert await desk.state_of(action) == "waiting"
 
 
 async def test_each_rule_that_must_be_checked_has_to_be_ticked(desk: Desk) -> None:

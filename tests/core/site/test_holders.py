@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+import sys
 from datetime import timedelta
 
 import pytest
-import structlog
 
 from okienko.core import logs
 from okienko.core.actions.machine import Risk
@@ -151,14 +151,15 @@ async def test_another_sites_form_sets_no_password(desk: Desk) -> None:
 
 
 @pytest.fixture
-def logged(capfd: pytest.CaptureFixture[str]) -> Iterator[pytest.CaptureFixture[str]]:
+def logged(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """What the service would log, all of it."""
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
     logs.configure("DEBUG")
-    yield capfd
-    structlog.reset_defaults()
+    return stream
 
 
-async def test_no_token_and_no_password_reaches_a_log(desk: Desk, logged: pytest.CaptureFixture[str]) -> None:
+async def test_no_token_and_no_password_reaches_a_log(desk: Desk, logged: io.StringIO) -> None:
     token = await desk.activation_token(await desk.propose())
     desk.directory.failure = TransientError("directory away")
     await set_password(desk, token)
@@ -166,7 +167,7 @@ async def test_no_token_and_no_password_reaches_a_log(desk: Desk, logged: pytest
     await set_password(desk, token)
     desk.directory.failure = None
     await set_password(desk, token)
-    out = "".join(logged.readouterr())
+    out = logged.getvalue()
     assert "password not set now" in out
     assert token not in out
     assert GOOD not in out

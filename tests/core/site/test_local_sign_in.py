@@ -197,6 +197,7 @@ async def test_removing_ends_sessions_at_once_and_never_leaves_nobody(desk: Desk
         await desk.site.local.remove("anna")
     await desk.site.local.remove("anna", even_last=True)
     assert [a.name for a in await desk.site.local.list()] == ["ola"]
+    await desk.site.local.remove("ola")
     assert [r.reason for r in desk.recorded(Recorded.ADMIN_REMOVED)] == ["local:bea"]
 
 

@@ -29,13 +29,13 @@ from okienko.core.site.settings import SiteSettings
 from okienko.plugins.errors import MisconfiguredError
 from okienko.plugins.settings import load_settings
 from okienko.plugins.testing.doubles import FixedClock
-from okienko.schemas import ActionState, EventType, Procedure, Verdict
+from okienko.schemas import ActionState, EventType, NotificationKind, Procedure, Verdict
 from rigs.site import NEW, OLD, Desk
 
 SITE = Path(str(resources.files("okienko.core.site")))
 FAMILIES = {
     "state": [s.value for s in ActionState], "event": [e.value for e in EventType], "procedure": [p.value for p in Procedure],
-    "verdict": [v.value for v in Verdict], "step": [s.value for s in Step], "risk": [*Risk, *(f"{r}_why" for r in Risk)],
+    "verdict": [v.value for v in Verdict], "notification": [k.value for k in NotificationKind], "step": [s.value for s in Step], "risk": [*Risk, *(f"{r}_why" for r in Risk)],
 }  # fmt: skip
 
 
@@ -121,7 +121,7 @@ async def test_every_answer_carries_the_guards(desk: Desk) -> None:
         )
         assert "unsafe" not in policy
         assert headers["x-content-type-options"] == "nosniff"
-        assert headers["referrer-policy"] in ("same-origin", "no-referrer")
+        assert headers["referrer-policy"] == ("no-referrer" if path == "/activate/x" else "same-origin")
         assert headers["cross-origin-opener-policy"] == "same-origin"
         assert headers["cache-control"] == ("public, max-age=3600" if path == "/static/site.css" else "no-store")
         assert "strict-transport-security" not in headers

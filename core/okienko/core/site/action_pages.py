@@ -21,7 +21,7 @@ from okienko.core.site.queue import STATES, BadCursorError, Tab, Whole
 from okienko.core.site.records import Recorded
 from okienko.core.site.render import page
 from okienko.core.site.sessions import Session
-from okienko.schemas import ActionState
+from okienko.schemas import ActionState, NotificationKind
 
 PAGE = 25
 
@@ -85,6 +85,7 @@ class _Actions:
         values: dict[str, Any] = {
             "whole": whole, "letters": letters, "unchanged": unchanged, "need": self._need, "checked": checked, "done": done,
             "names": actionview.people(whole), "details": actionview.details, "states": [s.value for s in ActionState],
+            "kinds": [k.value for k in NotificationKind],
             "to_check": actionview.rules_to_check(whole), "by_hand": Step.BY_HAND in action.frozen.steps,
             "tab": next(tab.value for tab, states in STATES.items() if action.state in states),
             "no_approval": actionview.cannot_approve(action, session.person, unchanged=unchanged, now=now),

@@ -50,12 +50,15 @@ class _Holder:
         return self._form(request, link)
 
     def _form(self, request: Request, link: OpenLink, problem: Problem | None = None, refusal: str = "") -> Response:
-        return _secret(
-            page(
-                request, self._site, "activate.html", status=422 if problem else 200, link=link,
-                found=[problem] if problem else [], refusal=refusal,
-            )
-        )  # fmt: skip
+        return page(
+            request,
+            self._site,
+            "activate.html",
+            status=422 if problem else 200,
+            link=link,
+            found=[problem] if problem else [],
+            refusal=refusal,
+        )
 
     async def set_password(self, request: Request) -> Response:
         """Pass the new password on."""
@@ -88,7 +91,7 @@ class _Holder:
             return self._spent(request)
         if action.state not in _OPEN:
             return self._over(request, action)
-        return _secret(page(request, self._site, "stop.html", action=action))
+        return page(request, self._site, "stop.html", action=action)
 
     async def stop(self, request: Request) -> Response:
         """Stop the change."""
@@ -113,13 +116,7 @@ class _Holder:
         return self._say(request, "spent.title", "spent.text", status=404)
 
     def _say(self, request: Request, title: str, text: str, *, status: int = 200, tone: str = "") -> Response:
-        return _secret(message(request, self._site, title, text, status=status, tone=tone))
-
-
-def _secret(response: Response) -> Response:
-    """The address is a secret: it goes nowhere as a referrer."""
-    response.headers["referrer-policy"] = "no-referrer"
-    return response
+        return message(request, self._site, title, text, status=status, tone=tone)
 
 
 def _wrong(password: str, again: str) -> Problem | None:

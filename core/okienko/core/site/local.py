@@ -171,10 +171,11 @@ class LocalAdmins:
         async with transaction(self._engine) as connection:
             raw = await raw_connection(connection)
             rows = await raw.fetch("SELECT name, roles FROM local_admin FOR UPDATE")
-            if all(row["name"] != name for row in rows):
+            found = next((row for row in rows if row["name"] == name), None)
+            if found is None:
                 raise PermanentError(f"there is no administrator {name!r}: `okienko admin list` lists them")
-            left = [row for row in rows if row["name"] != name and Role.IDENTITY_ADMIN in row["roles"]]
-            if not left and not even_last:
+            deciding = {row["name"] for row in rows if Role.IDENTITY_ADMIN in row["roles"]}
+            if deciding == {name} and not even_last:
                 raise LastAdminError(f"{name!r} is the last who may decide: invite somebody else first")
             await raw.execute("DELETE FROM local_admin WHERE name = $1", name)
             await raw.execute("DELETE FROM web_session WHERE who = $1", f"local:{name}")

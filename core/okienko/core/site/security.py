@@ -28,6 +28,10 @@ _HEADERS = {
 }
 
 
+_SECRET_PATHS = ("/activate/", "/stop/", "/invitation/")
+"""Pages whose address is a secret: it goes nowhere as a referrer, whatever the answer is."""
+
+
 class SecurityHeaders:
     """ASGI middleware: adds the headers, and forbids keeping what is not a static file.
 
@@ -48,9 +52,13 @@ class SecurityHeaders:
             await self._app(scope, receive, send)
             return
 
+        secret = scope["path"].startswith(_SECRET_PATHS)
+
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
+                if secret:
+                    headers["referrer-policy"] = "no-referrer"
                 for name, value in self._headers.items():
                     headers.setdefault(name, value)
                 headers.setdefault("cache-control", "no-store")

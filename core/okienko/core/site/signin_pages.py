@@ -172,11 +172,9 @@ class _SignIn:
         self, request: Request, found: tuple[Problem, ...] = (), *, name: str = "", email: str = ""
     ) -> Response:
         roles = await self._site.local.invited_roles(request.path_params["token"])
-        response = page(
+        return page(
             request, self._site, "setup.html", status=422 if found else 200, found=list(found), roles=roles, name=name, email=email
         )  # fmt: skip
-        response.headers["referrer-policy"] = "no-referrer"
-        return response
 
     def _spent(self, request: Request) -> Response:
         return message(request, self._site, "setup.spent_title", "setup.spent", status=404, tone="bad")
