@@ -10,11 +10,10 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from okienko.core.cli import tools
+from okienko.core.cli import check
 from okienko.core.trustwatch import publish, watch_trust
 from okienko.core.verifying import Verifying
 from okienko.metrics.catalogue import REGISTRY
@@ -174,13 +173,11 @@ async def test_ages_of_trust_files_are_metrics(make: Make) -> None:
 
 async def test_check_names_what_is_wrong_with_trust(make: Make, tmp_path: Path) -> None:
     """What `okienko check` says about the trust files."""
-    bare = SimpleNamespace(verifying=Verifying({}, tmp_path))
-    assert [f.severity for f in await tools._check_trust(bare)] == [Severity.WARNING]  # type: ignore[arg-type]
-    found = await tools._check_trust(SimpleNamespace(verifying=make()))  # type: ignore[arg-type]
+    assert [f.severity for f in await check._trust(Verifying({}, tmp_path))] == [Severity.WARNING]
+    found = await check._trust(make())
     assert [(f.severity, f.subject) for f in found] == [(Severity.ERROR, "signatures crl")]
     assert "Ze Starą CRL" in found[0].message
-    broken = SimpleNamespace(verifying=make({"anchors": '["/nowhere.pem"]'}))
-    assert [f.severity for f in await tools._check_trust(broken)] == [Severity.ERROR]  # type: ignore[arg-type]
+    assert [f.severity for f in await check._trust(make({"anchors": '["/nowhere.pem"]'}))] == [Severity.ERROR]
 
 
 def test_what_crosses_the_border_comes_back_whole() -> None:
@@ -205,7 +202,7 @@ def test_a_list_that_is_refused_counts_as_wrong() -> None:
 
 
 def test_the_service_does_not_load_the_libraries(pki: Pki, tmp_path: Path) -> None:
-    """A service that checks no document pays nothing: not for PDF, XML, ASN.1 or cryptography."""
+    """A service that checks no document pays nothing for PDF, XML or ASN.1; cryptography it has for its vault."""
     code = """
 import os, sys
 from pathlib import Path
@@ -218,7 +215,7 @@ settings = load_core_settings(os.environ)
 plugins = Plugins.load(PluginContext(home=settings.home, environ=os.environ))
 assert [s.state for s in plugins.statuses if s.name == "signature"] == ["loaded"]
 assert find_verifying(plugins, settings, os.environ).configured
-heavy = {"pyhanko", "pyhanko_certvalidator", "lxml", "asn1crypto", "pypdf", "signxml", "aiohttp", "cryptography"}
+heavy = {"pyhanko", "pyhanko_certvalidator", "lxml", "asn1crypto", "pypdf", "signxml", "aiohttp"}
 print(sorted(heavy & {name.partition(".")[0] for name in sys.modules}))
 """
     environ = {**os.environ, **pki.environ(), "OKIENKO_HOME": str(tmp_path)}

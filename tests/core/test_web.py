@@ -24,7 +24,10 @@ from okienko.plugins.ports import PluginStatus
 async def asking(engine: AsyncEngine, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the web shell over a service that has this database and one failed plugin; nothing else is asked."""
     plugins = Plugins(statuses=[PluginStatus("rt", "1", "okienko-rt", state="failed", problem="no token")])
-    service = Service(CoreSettings(home=tmp_path), engine, plugins, None, None, utc_now)  # type: ignore[arg-type]
+    service = Service(
+        settings=CoreSettings(home=tmp_path), engine=engine, plugins=plugins, intake=None, worker=None, vault=None, anchors=tmp_path,
+        recovery=None, verifying=None, environ={}, now=utc_now,
+    )  # type: ignore[arg-type]  # fmt: skip
     transport = httpx.ASGITransport(web.make_app(service))
     async with httpx.AsyncClient(transport=transport, base_url="http://okienko") as client:
         yield client

@@ -190,6 +190,6 @@ async def stage(
 def environment(url: str, home: Path, environ: dict[str, str], pki: Pki | None = None) -> dict[str, str]:
     """The settings of an installation that can prove senders and check signatures."""
     return {
-        "OKIENKO_DATABASE_URL": url, "OKIENKO_HOME": str(home), "OKIENKO_PUBLIC_URL": PUBLIC,
+        "OKIENKO_DATABASE_URL": url, "OKIENKO_HOME": str(home), "OKIENKO_SITE_PUBLIC_URL": PUBLIC,
         "OKIENKO_SENDERPROOF_AUTHSERV_IDS": f'["{AUTHSERV}"]', "OKIENKO_COOL_DOWN_MINUTES": "120",
     } | (pki.environ() if pki else {}) | environ  # fmt: skip

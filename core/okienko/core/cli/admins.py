@@ -11,14 +11,16 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import typer
+from sqlalchemy.ext.asyncio import AsyncEngine
 
+from okienko.core.audit.entries import cli_origin
 from okienko.core.cli.output import JsonOption, print_json, print_table
 from okienko.core.service import open_database, prepare_home, require_schema
 from okienko.core.settings import load_core_settings
 from okienko.core.site.build import invitation_url
 from okienko.core.site.local import LocalAdmins
 from okienko.core.site.people import Role
-from okienko.core.site.records import Recorded, record_in_log
+from okienko.core.site.records import Recorded, record_in_audit
 from okienko.core.site.settings import SiteSettings
 from okienko.plugins.context import utc_now
 from okienko.plugins.settings import load_settings
@@ -51,20 +53,20 @@ def add_to(app: typer.Typer) -> None:
 
 
 @asynccontextmanager
-async def _admins() -> AsyncIterator[LocalAdmins]:
+async def _admins() -> AsyncIterator[tuple[AsyncEngine, LocalAdmins]]:
     settings = load_core_settings(os.environ)
     prepare_home(settings.home)
     async with open_database(settings) as engine:
         await require_schema(engine)
-        yield LocalAdmins(engine, utc_now)
+        yield engine, LocalAdmins(engine, utc_now)
 
 
-async def _record(action: Recorded, reason: str) -> None:
-    await record_in_log(action, f"cli:{getpass.getuser()}", None, reason, "cli")
+async def _record(engine: AsyncEngine, action: Recorded, reason: str) -> None:
+    await record_in_audit(engine, utc_now)(action, f"cli:{getpass.getuser()}", None, reason, cli_origin())
 
 
 async def _list(as_json: bool) -> None:  # noqa: FBT001  an option's value
-    async with _admins() as admins:
+    async with _admins() as (_, admins):
         found = await admins.list()
     rows: list[dict[str, Any]] = [
         {
@@ -87,14 +89,14 @@ async def _list(as_json: bool) -> None:  # noqa: FBT001  an option's value
 
 async def _invite(role: Role) -> None:
     site = load_settings(SiteSettings, os.environ)
-    async with _admins() as admins:
-        await _record(Recorded.ADMIN_INVITED, role.value)
+    async with _admins() as (engine, admins):
+        await _record(engine, Recorded.ADMIN_INVITED, role.value)
         token = await admins.invite([role])
     sys.stdout.write(invitation_url(site, token) + "\n")
 
 
 async def _remove(name: str, even_last: bool) -> None:  # noqa: FBT001  an option's value
-    async with _admins() as admins:
+    async with _admins() as (engine, admins):
         await admins.remove(name, even_last=even_last)
-        await _record(Recorded.ADMIN_REMOVED, f"local:{name}")
+        await _record(engine, Recorded.ADMIN_REMOVED, f"local:{name}")
     sys.stdout.write(f"administrator {name} removed\n")

@@ -8,14 +8,11 @@ from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
-import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from okienko.core.audit import log as audit
 from okienko.core.audit.entries import AuditAction, NewEntry
 from okienko.core.database import raw_connection, transaction
-
-log = structlog.get_logger(__name__)
 
 
 class Recorded(StrEnum):
@@ -54,8 +51,3 @@ def record_in_audit(engine: AsyncEngine, now: Callable[[], datetime]) -> Recorde
             audit.record(await raw_connection(connection), [entry])
 
     return record
-
-
-async def record_in_log(action: Recorded, actor: str, case_id: UUID | None, reason: str, origin: str) -> None:
-    """A Recorder for when there is no audit log to write to: a structured log line."""
-    log.info("recorded", action=action.value, actor=actor, case=str(case_id or ""), reason=reason, origin=origin)
