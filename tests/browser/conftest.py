@@ -17,7 +17,7 @@ from playwright.async_api import Browser, async_playwright
 from okienko.core.database import make_engine, upgrade
 from okienko.core.site.app import make_site
 from rigs import peers
-from rigs.site import Desk, complete_schema
+from rigs.site import Desk
 
 ARGUMENTS = [
     "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
@@ -59,7 +59,6 @@ async def desk(database_url: str, tmp_path: Path, listening: socket.socket) -> A
     """The pages, served."""
     engine = make_engine(database_url)
     await upgrade(engine)
-    await complete_schema(engine)
     desk = Desk(engine, tmp_path, public_url=f"http://localhost:{listening.getsockname()[1]}")
     # A browser checks the age of cookies by its own clock.
     config = uvicorn.Config(

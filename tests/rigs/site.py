@@ -26,7 +26,6 @@ from okienko.core.actions.machine import Action, ActionPolicy, Risk
 from okienko.core.calls import Calls
 from okienko.core.database import raw_connection, transaction
 from okienko.core.events import NewEvent, append
-from okienko.core.schema import metadata
 from okienko.core.site.app import make_site
 from okienko.core.site.context import Site
 from okienko.core.site.documents import Documents
@@ -288,15 +287,6 @@ def a_letter(
     )
     letter.add_attachment(content, maintype="application", subtype="pdf", filename=name)
     return letter
-
-
-async def complete_schema(engine: AsyncEngine) -> None:
-    """Tables of this schema that the migrations do not make yet; nothing once they do."""
-    async with engine.begin() as connection:
-        raw = await raw_connection(connection)
-        if await raw.fetchval("SELECT to_regclass('local_admin') IS NULL"):
-            await raw.execute("DROP TABLE reset_action")
-            await connection.run_sync(metadata.create_all)
 
 
 def problem_of(response: httpx.Response) -> dict[str, Any]:

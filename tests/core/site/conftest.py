@@ -9,7 +9,7 @@ import pytest
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from rigs.site import Desk, complete_schema
+from rigs.site import Desk
 
 
 @pytest.fixture(autouse=True)
@@ -22,5 +22,4 @@ def quiet_again() -> Iterator[None]:
 @pytest.fixture
 async def desk(store: AsyncEngine, tmp_path: Path) -> Desk:
     """Pages for local administrators."""
-    await complete_schema(store)
     return Desk(store, tmp_path)

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from okienko.core.cli.app import app
 from okienko.core.database import make_engine
 from okienko.core.web import make_app
-from rigs.site import Desk, complete_schema
+from rigs.site import Desk
 
 
 async def test_the_shell_keeps_its_own_addresses(desk: Desk) -> None:
@@ -37,7 +37,6 @@ def command(migrated_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     async def complete() -> None:
         engine = make_engine(migrated_url)
-        await complete_schema(engine)
         await engine.dispose()
 
     asyncio.run(complete())

@@ -22,7 +22,7 @@ from okienko.plugins.errors import MisconfiguredError
 from okienko.plugins.settings import load_settings
 from okienko.plugins.testing.doubles import FixedClock
 from rigs.idp import ISSUER, Idp
-from rigs.site import OLD, Desk, complete_schema, problem_of
+from rigs.site import OLD, Desk, problem_of
 
 PUBLIC = "https://okienko.example"
 
@@ -45,7 +45,6 @@ class Login:
 
 
 async def make(store: AsyncEngine, folder: Path, **settings: Any) -> Login:
-    await complete_schema(store)
     clock = FixedClock()
     idp = Idp(clock)
     wanted = {"issuer": ISSUER, "roles_claim": "realm_access.roles", "api_audience": "okienko-api"} | settings
