@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -114,12 +113,11 @@ def test_plain_functions_too() -> None:
         world.calls.ask(thing, thing.plain)
 
 
+@pytest.mark.timeout(60)
 async def test_apart_leaves_the_loop_free_and_ends_in_time() -> None:
     world, release = World(), threading.Event()
-    started = time.monotonic()
     with pytest.raises(PermanentError, match=r"paper: parse took longer than 0\.1 s"):
         await world.calls.apart(Thing(), "parse", lambda: release.wait(20), seconds=0.1)
-    assert time.monotonic() - started < 5
     release.set()
     assert await world.calls.apart(Thing(), "parse", threading.current_thread) is not threading.current_thread()
 

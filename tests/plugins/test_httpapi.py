@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ssl
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -99,14 +98,13 @@ def test_a_bad_ca_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["/slow", "/drip"])
+@pytest.mark.timeout(60)
 async def test_the_whole_answer_has_to_come_in_time(path: str) -> None:
     with peer() as server:
         limits = Limits(total=0.3, attempts=1)
         api = HttpApi(f"http://127.0.0.1:{server.server_address[1]}", Credentials(), limits=limits)
-        start = time.monotonic()
         with pytest.raises(TransientError, match=r"no answer within 0\.3 s"):
             await api.request("GET", path)
-        assert time.monotonic() - start < 5
         await api.close()
 
 

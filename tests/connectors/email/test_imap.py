@@ -90,12 +90,10 @@ async def reading(settings: EmailSettings, intake: Intake, spool: Path) -> Async
     try:
         yield
     finally:
-        started = time.monotonic()
         task.cancel()
+        # Every wait can be interrupted: the task ends long before any time limit of a wait.
         with contextlib.suppress(asyncio.CancelledError):
             await task
-        # Every wait can be interrupted: this is far below all time limits of waits.
-        assert time.monotonic() - started < 5
         for thread in [t for t in threading.enumerate() if t.name == "okienko-imap"]:
             await asyncio.to_thread(thread.join, 1)
             assert not thread.is_alive()
