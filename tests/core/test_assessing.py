@@ -208,10 +208,33 @@ async def test_a_lost_assessment_is_found(counter: Counter) -> None:
 
 
 async def test_a_backend_that_is_away_is_asked_again(counter: Counter) -> None:
+    await counter.bench.recovery.identity.ready()
     counter.bench.identity.failures.extend([TransientError("away")] * 3)
     await counter.ask()
     assert len(await counter.actions()) == 1
     assert await counter.bench.value("SELECT count(*) FROM audit_entry WHERE action = 'looked_up'") == 4
+
+
+async def test_a_backend_that_is_away_when_the_service_starts(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until it came up it does not know what it can do: nobody may take that for "nothing" and do the work by hand."""
+    identity, away = counter.bench.identity, [TransientError("away")] * 3
+    starts = []
+
+    async def start() -> None:
+        starts.append(1)
+        if away:
+            identity.operations = frozenset()
+            raise away.pop()
+        identity.operations = frozenset(Operation)
+
+    monkeypatch.setattr(identity, "start", start)
+    await counter.ask()
+    await counter.ask(letter(BODY_A, OTHER))
+    assert [a.frozen.steps for a in await counter.actions()] == [(ACTIVATE,)]
+    assert counter.sent() == [("registered", JAN), ("registered", OTHER)]
+    assert len(starts) == 4
 
 
 # --- by hand ----------------------------------------------------------------------------------------------------------

@@ -71,6 +71,7 @@ async def test_a_transient_failure_concerns_its_own_message_only(desk: Any, mail
 
 async def test_a_failing_look_up_concerns_its_own_case_only(desk: Any, mail: Any) -> None:
     """And no first answer at all."""
+    await desk.recovery.identity.ready()
     desk.identity.failures.append(TransientError("directory away"))
     await desk.take(mail("met", sender="a@poczta.example"), mail("met", sender="b@poczta.example"))
     for _ in range(3):

@@ -48,8 +48,17 @@ def case_of(subject: str, text: str, number: str | None = NUMBER, evidence: Evid
     )  # fmt: skip
 
 
+LINK = "https://pomoc.example/activate/token"
+WITH_LINK = {
+    "link": LINK,
+    "new_login": "nowy@poczta.example",
+    "deadline": dt.datetime(2026, 11, 24, 8, 0, tzinfo=dt.UTC),
+}
+
+
 def rendered(kind: NotificationKind, case: Case, solution: str | None = None) -> tuple[RenderedText, str, str]:
-    text = PACK.render(kind, NotificationContext(case, solution))
+    more = WITH_LINK if kind in (NotificationKind.LOGIN_CHANGE, NotificationKind.ACTIVATION) else {}
+    text = PACK.render(kind, NotificationContext(case, solution, **more))
     polish, _, english = text.text.partition("\n—\n")
     assert polish.startswith("Dzień dobry,\n")
     assert english.strip().startswith("Good morning,\n")
@@ -75,6 +84,18 @@ def test_registered_tells_of_the_24_hours_for_recovery_only() -> None:
     other = rendered(NotificationKind.REGISTERED, case_of("NOWE", "x"))[0].text
     assert "24 godzin" not in other
     assert "do 10 dni roboczych" in other
+
+
+@pytest.mark.parametrize("kind", [NotificationKind.LOGIN_CHANGE, NotificationKind.ACTIVATION])
+def test_a_link_stands_alone_on_its_line_with_its_end_in_local_time(kind: NotificationKind) -> None:
+    text, polish, english = rendered(kind, case_of(SUBJECT, f"{PHRASE_B} Jan Próbny 1980"))
+    for part in (polish, english):
+        assert LINK in part.splitlines()
+        assert "nowy@poczta.example" in part
+        assert "24.11.2026" in part
+        assert "09:00" in part
+        assert NUMBER in part
+    assert (text.subject == "PUESC: Zmiana adresu email") == (kind is NotificationKind.ACTIVATION)
 
 
 @pytest.mark.parametrize("kind", list(NotificationKind))

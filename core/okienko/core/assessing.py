@@ -28,6 +28,7 @@ from okienko.core.calls import Calls
 from okienko.core.database import enqueue, raw_connection, transaction
 from okienko.core.events import NewEvent, append
 from okienko.core.jobs import Job
+from okienko.core.starting import Starting
 from okienko.core.verifying import Checked, Verifying
 from okienko.plugins.errors import MisconfiguredError
 from okienko.plugins.evidence import Evidence
@@ -86,6 +87,7 @@ class Assessing:
         channels: Mapping[str, Channel],
         pack: ProcedurePack,
         identity: IdentityBackend,
+        starting: Starting,
         sender: SenderProof,
         verifying: Verifying | None,
         policy: ActionPolicy,
@@ -99,6 +101,7 @@ class Assessing:
         self._channels = channels
         self._pack = pack
         self._identity = identity
+        self._starting = starting
         self._sender = sender
         self._verifying = verifying
         self._policy = policy
@@ -138,6 +141,7 @@ class Assessing:
             raise MisconfiguredError(
                 f"the plugin {connector!r} that took the message in is not loaded: load it, then replay"
             )
+        await self._starting.ready()
         async with envelopes.load(self._engine, [opened_by], spool=self._spool, finished=True) as loaded:
             item = loaded[0]
             channel = self._channels[item.envelope.connector]

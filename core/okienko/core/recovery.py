@@ -17,6 +17,7 @@ from okienko.core.assessing import Assessing, Limits
 from okienko.core.attempts import Attempts
 from okienko.core.calls import Calls
 from okienko.core.settings import CoreSettings
+from okienko.core.starting import Starting
 from okienko.core.txtrecords import TxtRecords
 from okienko.core.verifying import Verifying
 from okienko.plugins.identity import IdentityBackend
@@ -30,6 +31,7 @@ class Recovery:
     """The jobs of recovery, and what people do to reset actions."""
 
     policy: ActionPolicy
+    identity: Starting
     assessing: Assessing
     execution: Execution
     approvals: Approvals
@@ -57,12 +59,14 @@ class Recovery:
             cool_down=timedelta(minutes=settings.cool_down_minutes),
         )
         attempts = Attempts(engine, now)
-        backends = {identity.name: identity}
+        starting = Starting(identity, calls)
+        backends = {identity.name: starting}
         domain = settings.message_domain
         return cls(
             policy=policy,
+            identity=starting,
             assessing=Assessing(
-                engine, now, channels=channels, pack=pack, identity=identity, sender=sender, verifying=verifying,
+                engine, now, channels=channels, pack=pack, identity=identity, starting=starting, sender=sender, verifying=verifying,
                 policy=policy, limits=Limits(settings.actions_per_account_per_day), spool=settings.home / "spool",
                 calls=calls, attempts=attempts,
             ),

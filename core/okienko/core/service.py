@@ -145,13 +145,14 @@ async def open_service(
             engine, now, channels=plugins.channels, policies=policies, pack=pack,
             vault=vault, spool=settings.home / "spool", calls=calls,
         )  # fmt: skip
-        links = Links(vault.source.load().current("vault").derive("links"), settings.public_url)
+        ring = vault.source.load()
+        older = [key.derive("links") for key in ring.keys if key.purpose == "vault"]
+        links = Links(ring.current("vault").derive("links"), settings.public_url, older)
         delivery = Delivery(
             engine, now, channels=plugins.channels, csd=csd, pack=pack, links=links,
             message_domain=settings.message_domain, calls=calls,
         )  # fmt: skip
         verifying = find_verifying(plugins, settings, environ)
-        await identity.start()
         recovery = Recovery.build(
             engine, now, settings=settings, channels=plugins.channels, identity=identity, pack=pack, links=links,
             sender=sender_proof(environ), verifying=verifying, calls=calls,

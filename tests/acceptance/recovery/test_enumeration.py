@@ -13,7 +13,7 @@ import os
 import random
 import re
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,9 @@ def _populate(hands: Any) -> None:
 @pytest.mark.needs_slapd
 @pytest.mark.slow
 @pytest.mark.timeout(500)
-async def test_no_account_can_be_told_from_another_or_from_none(desk: Stage) -> None:
+async def test_no_account_can_be_told_from_another_or_from_none(
+    desk: Stage, record_property: Callable[[str, object], None]
+) -> None:
     requests = list(itertools.product(CLASSES, range(EACH)))
     random.Random(20261124).shuffle(requests)
     for start in range(0, len(requests), _WAVE):
@@ -95,6 +97,7 @@ async def test_no_account_can_be_told_from_another_or_from_none(desk: Stage) -> 
     assert {kind: len(found) for kind, found in times.items()} == dict.fromkeys(CLASSES, EACH)
     scores = {f"{a}/{b}": auc(times[a], times[b]) for a, b in itertools.combinations(CLASSES, 2)}
     worst = max(scores.items(), key=lambda item: item[1])
+    record_property("worst", f"{worst[0]} {worst[1]:.4f}")
     # With few requests even twins differ by chance: four standard deviations of that are let through.
     chance = 4 * ((2 * EACH + 1) / (12 * EACH * EACH)) ** 0.5
     assert worst[1] <= max(AUC, 0.5 + chance), scores
@@ -146,13 +149,15 @@ def _decoded_words(mail: bytes) -> bytes:
 
 
 async def _times(desk: Stage) -> dict[str, list[float]]:
+    """From the commit of the intake to the moment at which the mail lay in the outbox: `sent_at` is one for a whole batch."""
     rows = await desk.rows(
-        "SELECT substr(n.to_address, 2, 1)::int AS kind, extract(epoch FROM n.sent_at - e.received_at)::float8 AS seconds "
+        "SELECT n.id, substr(n.to_address, 2, 1)::int AS kind, extract(epoch FROM e.received_at)::float8 AS began "
         "FROM notification n JOIN case_message m ON m.case_id = n.case_id JOIN envelope e ON e.id = m.envelope_id"
     )
+    outbox = desk.home / "outbox"
     times: dict[str, list[float]] = {kind: [] for kind in CLASSES}
     for row in rows:
-        times[CLASSES[row["kind"]]].append(row["seconds"])
+        times[CLASSES[row["kind"]]].append((outbox / f"{row['id']}.eml").stat().st_mtime_ns / 1e9 - row["began"])
     return times
 
 

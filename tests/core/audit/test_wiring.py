@@ -207,8 +207,10 @@ async def test_a_look_up_that_fails_is_in_the_audit_all_the_same(service: Servic
     case_id = await answered(service, engine)
     before = len(await entries(engine))
     identity = MemoryIdentity()
+    recovery = recovery_with(service, identity)
+    await recovery.identity.ready()
     identity.failures.append(PermanentError("refused"))
-    await recovery_with(service, identity).assessing.assess([case_id])
+    await recovery.assessing.assess([case_id])
     assert [e["action"] for e in (await entries(engine))[before:]] == ["looked_up"]
 
 

@@ -148,9 +148,11 @@ def test_check_names_a_template_that_cannot_be_written(place: Installation, tmp_
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "closed.txt.j2").write_text("Sprawa {{ no_such_thing }}\n")
     done = changed(place, "check", "--json", OKIENKO_PUESC_TEMPLATES_PATH=str(tmp_path))
-    (error,) = [f for f in map(json.loads, done.stdout.splitlines()) if f["severity"] == "error"]
-    assert error["subject"] == "procedure puesc"
-    assert "no_such_thing" in error["message"]
+    assert done.returncode == 1
+    errors = {f["subject"]: f for f in map(json.loads, done.stdout.splitlines()) if f["severity"] == "error"}
+    # The pack refuses to load with it, so that the setting that asks for the pack is wrong as well.
+    assert set(errors) == {"plugin puesc", "settings"}
+    assert "closed.txt.j2: 'no_such_thing' is undefined" in errors["plugin puesc"]["message"]
 
 
 def test_check_names_a_relay_that_does_not_answer(place: Installation) -> None:

@@ -18,8 +18,9 @@ from okienko.core.actions.machine import Action
 from okienko.core.calls import Calls
 from okienko.core.database import raw_connection, transaction
 from okienko.core.events import NewEvent, append
+from okienko.core.starting import Starting
 from okienko.plugins.errors import MisconfiguredError, PermanentError
-from okienko.plugins.identity import Expected, IdentityBackend, PasswordRefusedError
+from okienko.plugins.identity import Expected, PasswordRefusedError
 from okienko.schemas import EventType
 
 MAX_ATTEMPTS = 10
@@ -56,7 +57,7 @@ class Activation:
         engine: AsyncEngine,
         now: Callable[[], datetime],
         *,
-        identity: Mapping[str, IdentityBackend],
+        identity: Mapping[str, Starting],
         links: Links,
         calls: Calls,
     ) -> None:
@@ -95,9 +96,9 @@ class Activation:
             frozen = link.action.frozen
             if frozen.account_ref is None:
                 raise LinkSpentError
-            backend = self._identity.get(frozen.backend)
-            if backend is None:
+            if frozen.backend not in self._identity:
                 raise MisconfiguredError(f"the identity backend {frozen.backend!r} is not configured any more")
+            backend = await self._identity[frozen.backend].ready()
             call = partial(backend.set_password, Expected(frozen.account_ref, link.login), password)
             now = self._now()
             try:

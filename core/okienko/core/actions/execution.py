@@ -29,8 +29,9 @@ from okienko.core.database import enqueue, raw_connection, transaction
 from okienko.core.events import ACTOR, NewEvent, append
 from okienko.core.jobs import Job
 from okienko.core.notices import Notices
+from okienko.core.starting import Starting
 from okienko.plugins.errors import MisconfiguredError, OkienkoError, TransientError
-from okienko.plugins.identity import Account, AccountFlag, Done, Expected, IdentityBackend, Operation, StaleError
+from okienko.plugins.identity import Account, AccountFlag, Done, Expected, Operation, StaleError
 from okienko.plugins.ports import NotificationContext, ProcedurePack
 from okienko.schemas import ActionState, Address, CaseState, EventType, NotificationKind
 
@@ -45,7 +46,7 @@ class Execution:
         engine: AsyncEngine,
         now: Callable[[], datetime],
         *,
-        identity: Mapping[str, IdentityBackend],
+        identity: Mapping[str, Starting],
         policy: ActionPolicy,
         pack: ProcedurePack,
         links: Links,
@@ -143,7 +144,7 @@ class Execution:
     async def _carry_out(self, action: Action) -> tuple[str, ...]:
         """The steps at the backend. Returns the names of what was written. Raises StaleError when it reads back wrong."""
         frozen = action.frozen
-        backend = self._backend(action)
+        backend = await self._backend(action).ready()
         if frozen.account_ref is None:
             raise StaleError("the action names no account: it cannot be carried out by okienko")
         get = partial(backend.get, frozen.account_ref)
@@ -164,7 +165,7 @@ class Execution:
         _must_read_back(await self._calls.call(backend, "get", get), action)
         return tuple(written)
 
-    def _backend(self, action: Action) -> IdentityBackend:
+    def _backend(self, action: Action) -> Starting:
         """Where the account lives. Raises MisconfiguredError when the service was set to another backend meanwhile."""
         name = action.frozen.backend
         if name not in self._identity:
@@ -199,7 +200,7 @@ class Execution:
         if action.state is not ActionState.DONE or Step.ACTIVATE not in frozen.steps or sent or not frozen.account_ref:
             return
         login = frozen.new_login if frozen.changes_login and frozen.new_login else frozen.old_login
-        backend = self._backend(action)
+        backend = await self._backend(action).ready()
         by_backend = Operation.SEND_ACTIVATION in backend.operations
         if by_backend:
             seconds = int(self._lifetime.total_seconds())

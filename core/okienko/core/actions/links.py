@@ -10,7 +10,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+from collections.abc import Iterable
 from enum import StrEnum
+from itertools import product
 from uuid import UUID
 
 
@@ -24,17 +26,27 @@ class LinkKind(StrEnum):
 
 
 class Links:
-    """Makes and recognises links. `key` has at least 32 random octets; `base` is the public address of the web shell."""
+    """Makes and recognises links. A key has at least 32 random octets; `base` is the public address of the web shell.
 
-    def __init__(self, key: bytes, base: str) -> None:
-        if len(key) < 32:
+    `older` are keys of before a rotation: a message that waits to be sent was written under one of them, by a process that
+    knew no newer one.
+    """
+
+    def __init__(self, key: bytes, base: str, older: Iterable[bytes] = ()) -> None:
+        keys = [key, *older]
+        if min(map(len, keys)) < 32:
             raise ValueError("the key of links needs at least 32 octets")
         self._key = key
+        self._keys = {_name(one): one for one in keys}
         self._base = base.rstrip("/")
 
     def token(self, kind: LinkKind, message_id: UUID) -> str:
         """The token of a message's link: 256 bits, base64url without padding."""
-        mac = hmac.new(self._key, kind.value.encode() + b"\0" + message_id.bytes, hashlib.sha256).digest()
+        return self._token(self._key, kind, message_id)
+
+    @staticmethod
+    def _token(key: bytes, kind: LinkKind, message_id: UUID) -> str:
+        mac = hmac.new(key, kind.value.encode() + b"\0" + message_id.bytes, hashlib.sha256).digest()
         return base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
 
     def fingerprint(self, token: str) -> bytes:
@@ -43,12 +55,20 @@ class Links:
 
     def marker(self, kind: LinkKind, message_id: UUID) -> str:
         """What stands in the stored text instead of the link. It cannot be guessed before the message exists."""
-        return f"{self._base}/{kind.value}/[{message_id}]"
+        return self._marker(_name(self._key), kind, message_id)
+
+    def _marker(self, key: str, kind: LinkKind, message_id: UUID) -> str:
+        return f"{self._base}/{kind.value}/[{key}.{message_id}]"
 
     def fill(self, text: str, message_id: UUID) -> str:
         """The text with the real link, for the moment it goes out."""
-        for kind in LinkKind:
-            marker = self.marker(kind, message_id)
+        for kind, (name, key) in product(LinkKind, self._keys.items()):
+            marker = self._marker(name, kind, message_id)
             if marker in text:
-                text = text.replace(marker, f"{self._base}/{kind.value}/{self.token(kind, message_id)}")
+                text = text.replace(marker, f"{self._base}/{kind.value}/{self._token(key, kind, message_id)}")
         return text
+
+
+def _name(key: bytes) -> str:
+    """Which key it is, without telling anything about it."""
+    return hashlib.sha256(b"okienko link key\0" + key).hexdigest()[:16]

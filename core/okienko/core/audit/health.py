@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from okienko.core.audit import anchor
 from okienko.core.audit.keyring import KeySource
+from okienko.core.audit.keys import is_new
 from okienko.core.audit.verify import verify_tail
 from okienko.plugins.errors import MisconfiguredError
 from okienko.plugins.ports import Finding, Severity
@@ -24,8 +25,14 @@ async def check(engine: AsyncEngine, keys: KeySource, folder: Path, now: datetim
     findings = []
     trusted = {}
     try:
-        trusted = anchor.trusted_keys(keys.load())
-        findings.append(Finding("keyring", Severity.OK, f"{keys.where} is readable and closed to others"))
+        if await is_new(engine, keys):
+            text = f"there is no keyring yet: the first start makes it in {keys.where}"
+            findings.append(
+                Finding("keyring", Severity.WARNING, text, "start okienko, then keep a copy in a safe place")
+            )
+        else:
+            trusted = anchor.trusted_keys(keys.load())
+            findings.append(Finding("keyring", Severity.OK, f"{keys.where} is readable and closed to others"))
     except MisconfiguredError as error:
         findings.append(Finding("keyring", Severity.ERROR, str(error), "the message names it"))
     report = await verify_tail(engine, TAIL)

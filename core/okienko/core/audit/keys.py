@@ -67,6 +67,14 @@ async def prepare(engine: AsyncEngine, source: KeySource, now: datetime) -> Keyr
     return ring
 
 
+async def is_new(engine: AsyncEngine, source: KeySource) -> bool:
+    """Whether database and keyring have never been used, so that the first start will make the keyring."""
+    if source.exists() or not source.own:
+        return False
+    async with transaction(engine) as connection:
+        return not await _registered(await raw_connection(connection))
+
+
 async def _registered(raw: Any) -> list[tuple[str, str]]:
     return [(r["id"], r["purpose"]) for r in await raw.fetch("SELECT id, purpose FROM keyring ORDER BY made_at, id")]
 

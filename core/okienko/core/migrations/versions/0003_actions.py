@@ -157,6 +157,9 @@ def downgrade() -> None:
     op.drop_index("uq_reset_action_open", "reset_action")
     op.drop_index("ix_reset_action_due", "reset_action")
     op.drop_index("ix_reset_action_case_id", "reset_action")
+    # The older program knows three states. What is under way there waits for a person, who looks before they do anything.
+    op.execute("UPDATE reset_action SET state = 'waiting' WHERE state IN ('cooling', 'ready', 'executing')")
+    op.execute("UPDATE reset_action SET state = 'refused' WHERE state IN ('expired', 'stopped', 'failed')")
     for name in (
         "risk", "account_ref", "old_login", "new_login", "steps", "decision_sha256", "digest", "handlers", "expires_at",
         "not_before", "reason", "stop_sha256",
