@@ -13,7 +13,7 @@ import os
 import random
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ EACH = int(os.environ.get("OKIENKO_TEST_ENUMERATION", "2000"))
 """Requests of each class."""
 CLASSES = ("none", "present", "locked", "disabled", "mismatch")
 AUC = 0.55
-_WAVE = 100
+_WAVE = 50
 _LOCKED = {"locked": "20261101000000Z", "disabled": "000001010000Z"}
 
 
@@ -67,9 +67,7 @@ def _populate(hands: Any) -> None:
 @pytest.mark.needs_slapd
 @pytest.mark.slow
 @pytest.mark.timeout(500)
-async def test_no_account_can_be_told_from_another_or_from_none(
-    desk: Stage, record_property: Callable[[str, object], None]
-) -> None:
+async def test_no_account_can_be_told_from_another_or_from_none(desk: Stage) -> None:
     requests = list(itertools.product(CLASSES, range(EACH)))
     random.Random(20261124).shuffle(requests)
     for start in range(0, len(requests), _WAVE):
@@ -97,7 +95,7 @@ async def test_no_account_can_be_told_from_another_or_from_none(
     assert {kind: len(found) for kind, found in times.items()} == dict.fromkeys(CLASSES, EACH)
     scores = {f"{a}/{b}": auc(times[a], times[b]) for a, b in itertools.combinations(CLASSES, 2)}
     worst = max(scores.items(), key=lambda item: item[1])
-    record_property("worst", f"{worst[0]} {worst[1]:.4f}")
+    print(f"told apart best: {worst[0]}, AUC {worst[1]:.4f} with {EACH} requests each")  # pytest -rP shows it
     # With few requests even twins differ by chance: four standard deviations of that are let through.
     chance = 4 * ((2 * EACH + 1) / (12 * EACH * EACH)) ** 0.5
     assert worst[1] <= max(AUC, 0.5 + chance), scores
