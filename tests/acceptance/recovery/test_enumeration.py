@@ -32,7 +32,7 @@ EACH = int(os.environ.get("OKIENKO_TEST_ENUMERATION", "2000"))
 """Requests of each class."""
 CLASSES = ("none", "present", "locked", "disabled", "mismatch")
 AUC = 0.55
-_WAVE = 100
+_WAVE = 50
 _LOCKED = {"locked": "20261101000000Z", "disabled": "000001010000Z"}
 
 
@@ -95,6 +95,7 @@ async def test_no_account_can_be_told_from_another_or_from_none(desk: Stage) -> 
     assert {kind: len(found) for kind, found in times.items()} == dict.fromkeys(CLASSES, EACH)
     scores = {f"{a}/{b}": auc(times[a], times[b]) for a, b in itertools.combinations(CLASSES, 2)}
     worst = max(scores.items(), key=lambda item: item[1])
+    print(f"told apart best: {worst[0]}, AUC {worst[1]:.4f} with {EACH} requests each")  # pytest -rP shows it
     # With few requests even twins differ by chance: four standard deviations of that are let through.
     chance = 4 * ((2 * EACH + 1) / (12 * EACH * EACH)) ** 0.5
     assert worst[1] <= max(AUC, 0.5 + chance), scores
@@ -146,13 +147,15 @@ def _decoded_words(mail: bytes) -> bytes:
 
 
 async def _times(desk: Stage) -> dict[str, list[float]]:
+    """From the commit of the intake to the moment at which the mail lay in the outbox: `sent_at` is one for a whole batch."""
     rows = await desk.rows(
-        "SELECT substr(n.to_address, 2, 1)::int AS kind, extract(epoch FROM n.sent_at - e.received_at)::float8 AS seconds "
+        "SELECT n.id, substr(n.to_address, 2, 1)::int AS kind, extract(epoch FROM e.received_at)::float8 AS began "
         "FROM notification n JOIN case_message m ON m.case_id = n.case_id JOIN envelope e ON e.id = m.envelope_id"
     )
+    outbox = desk.home / "outbox"
     times: dict[str, list[float]] = {kind: [] for kind in CLASSES}
     for row in rows:
-        times[CLASSES[row["kind"]]].append(row["seconds"])
+        times[CLASSES[row["kind"]]].append((outbox / f"{row['id']}.eml").stat().st_mtime_ns / 1e9 - row["began"])
     return times
 
 
