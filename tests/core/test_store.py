@@ -7,9 +7,18 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from alembic.script import ScriptDirectory
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from okienko.core.database import head_revision, make_engine, raw_connection, revision, transaction, upgrade
+from okienko.core.database import (
+    _alembic_config,
+    head_revision,
+    make_engine,
+    raw_connection,
+    revision,
+    transaction,
+    upgrade,
+)
 from okienko.core.schema import metadata
 from okienko.plugins.errors import MisconfiguredError, TransientError
 
@@ -29,12 +38,11 @@ async def test_the_migrations_make_the_schema(store: AsyncEngine) -> None:
         found = await connection.run_sync(differences)
     assert [d for d in found if "alembic_version" not in str(d)] == []
     assert await revision(store) == head_revision()
+    assert ScriptDirectory.from_config(_alembic_config()).get_current_head() == head_revision()
 
 
 async def test_down_and_up_again(engine: AsyncEngine) -> None:
     from alembic import command
-
-    from okienko.core.database import _alembic_config
 
     def down(connection: sa.Connection) -> None:
         config = _alembic_config()

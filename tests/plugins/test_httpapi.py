@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from okienko.plugins.addresses import safe_url
 from okienko.plugins.errors import MisconfiguredError, PermanentError, TransientError
-from okienko.plugins.httpapi import Credentials, HttpApi, Limits, harmless, is_text, safe_url
+from okienko.plugins.httpapi import Credentials, HttpApi, Limits, harmless, is_text
 from rigs.certificates import certificates
 
 

@@ -18,7 +18,6 @@ from okienko.core.attempts import Attempts
 from okienko.core.calls import Calls
 from okienko.core.settings import CoreSettings
 from okienko.core.starting import Starting
-from okienko.core.txtrecords import TxtRecords
 from okienko.core.verifying import Verifying
 from okienko.plugins.identity import IdentityBackend
 from okienko.plugins.ports import Channel, ProcedurePack
@@ -81,4 +80,9 @@ class Recovery:
 
 def sender_proof(environ: Mapping[str, str]) -> SenderProof:
     """The judge of senders by `OKIENKO_SENDERPROOF_…`. Raises MisconfiguredError."""
-    return SenderProof(load_settings(SenderProofSettings, environ), TxtRecords())
+    settings = load_settings(SenderProofSettings, environ)
+    if not settings.own_dkim:
+        return SenderProof(settings)
+    from okienko.core.txtrecords import TxtRecords
+
+    return SenderProof(settings, TxtRecords())

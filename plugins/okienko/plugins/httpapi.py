@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,6 +23,7 @@ import httpx
 from pydantic import SecretStr
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 
+from okienko.plugins.addresses import safe_url
 from okienko.plugins.context import utc_now
 from okienko.plugins.errors import MisconfiguredError, OkienkoError, PermanentError, TransientError
 
@@ -279,26 +279,6 @@ def _tls(ca_file: Path | None) -> ssl.SSLContext:
         raise MisconfiguredError(
             f"cannot read certificates from {ca_file}: give a PEM file in the setting CA_FILE"
         ) from None
-
-
-def safe_url(url: str) -> str:
-    """`url`, when it is https, or http to this machine. Raises MisconfiguredError."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if not host or parts.username or parts.password or parts.query or parts.fragment:
-        raise MisconfiguredError("a URL needs scheme and host, and no user, password, query or fragment")
-    if parts.scheme == "https" or (parts.scheme == "http" and _is_this_machine(host)):
-        return url
-    raise MisconfiguredError(f"the address of {host} must begin with https:// (http:// only on this machine)")
-
-
-def _is_this_machine(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _without_query(record: logging.LogRecord) -> bool:

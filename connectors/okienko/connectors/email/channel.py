@@ -12,8 +12,6 @@ from typing import BinaryIO
 
 from okienko.connectors.email import files, outbound, parse, relay
 from okienko.connectors.email.datasink import PREFIX
-from okienko.connectors.email.imap import Mailbox
-from okienko.connectors.email.imapthread import run_mailbox
 from okienko.connectors.email.settings import EmailSettings
 from okienko.connectors.email.smtpserver import Listener
 from okienko.plugins.errors import MisconfiguredError, TransientError
@@ -64,6 +62,9 @@ class EmailChannel:
             self.ready.set()
             async with asyncio.TaskGroup() as group:
                 if settings.imap_host:
+                    # Its libraries are loaded by those who read a mailbox.
+                    from okienko.connectors.email.imapthread import run_mailbox
+
                     group.create_task(run_mailbox(settings, intake, self._spool))
                 if listeners:
                     group.create_task(_until_cancelled())
@@ -97,6 +98,8 @@ class EmailChannel:
             if where:
                 findings.append(await self._try_listen(where, lmtp=lmtp))
         if s.imap_host:
+            from okienko.connectors.email.imap import Mailbox
+
             findings.append(await asyncio.to_thread(Mailbox(s, lambda _: [], self._spool).check))
         if not (s.lmtp_listen or s.smtp_listen or s.imap_host):
             text = "no way in is configured: only `okienko intake` takes mail in"

@@ -6,13 +6,12 @@ import json
 import sys
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 JsonOption = Annotated[
     bool, typer.Option("--json", help="JSON instead of a table, one object a line where there are many")
@@ -47,6 +46,12 @@ def print_table(
     if not rows:
         sys.stdout.write(f"{empty}\n")
         return
+    # Rich is loaded by what prints a table: a service never does.
+    from rich.cells import cell_len
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     names = list(columns)
     cells = [[clean(row.get(name)) for name in names] for row in rows]
     widths = [max(cell_len(name), *(cell_len(line[n]) for line in cells)) for n, name in enumerate(names)]
@@ -68,12 +73,17 @@ def print_table(
 
 
 def _plain(names: list[str], cells: list[list[str]], widths: list[int]) -> None:
+    from rich.cells import cell_len
+
     for line in (names, *cells):
         padded = (text + " " * (width - cell_len(text)) for text, width in zip(line, widths, strict=True))
         sys.stdout.write("  ".join(padded).rstrip() + "\n")
 
 
 def _blocks(console: Console, names: list[str], cells: list[list[str]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
     for number, line in enumerate(cells):
         block = Table.grid(padding=(0, 2, 0, 0))
         block.add_column(no_wrap=True, style="bold")

@@ -23,7 +23,7 @@ from okienko.core.site.problems import ApiError, answer, kind_of
 from okienko.core.site.queue import STATES, BadCursorError, Tab
 from okienko.core.site.records import Recorded
 from okienko.core.site.security import csrf_token, has_csrf, is_same_site
-from okienko.core.site.tokens import TokenRefusedError
+from okienko.core.site.signing_in import TokenRefusedError
 from okienko.plugins.errors import MisconfiguredError, PermanentError, TransientError
 from okienko.schemas.base import Model
 

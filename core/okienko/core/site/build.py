@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import httpx
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from okienko.core.actions.activation import Activation
@@ -17,7 +17,6 @@ from okienko.core.actions.machine import ActionPolicy
 from okienko.core.site.context import Site
 from okienko.core.site.documents import Documents
 from okienko.core.site.local import LocalAdmins
-from okienko.core.site.oidc import Oidc
 from okienko.core.site.queue import Queue
 from okienko.core.site.records import Recorder
 from okienko.core.site.sessions import Sessions
@@ -25,6 +24,9 @@ from okienko.core.site.settings import OidcSettings, SiteSettings
 from okienko.plugins.ports import Channel
 from okienko.plugins.settings import load_settings
 from okienko.schemas import Decision
+
+if TYPE_CHECKING:
+    from okienko.core.site.oidc import Oidc
 
 
 @asynccontextmanager
@@ -44,7 +46,7 @@ async def open_site(
 ) -> AsyncIterator[Site]:
     """The site, over the engine of reset actions. Raises MisconfiguredError for wrong settings."""
     settings, oidc = load_settings(SiteSettings, environ), load_settings(OidcSettings, environ)
-    async with httpx.AsyncClient(timeout=oidc.timeout) as http:
+    async with _provider(oidc, now, settings.public_url) as provider:
         yield Site(
             settings=settings,
             now=now,
@@ -57,8 +59,22 @@ async def open_site(
             record=record,
             local=LocalAdmins(engine, now),
             decision_sha256=decision_sha256,
-            oidc=Oidc(oidc, http, now, public_url=settings.public_url) if oidc.issuer else None,
+            oidc=provider,
         )
+
+
+@asynccontextmanager
+async def _provider(settings: OidcSettings, now: Callable[[], datetime], public_url: str) -> AsyncIterator[Oidc | None]:
+    """The sign-in by a provider, where one is configured; its libraries are loaded only then."""
+    if not settings.issuer:
+        yield None
+        return
+    import httpx
+
+    from okienko.core.site.oidc import Oidc
+
+    async with httpx.AsyncClient(timeout=settings.timeout) as http:
+        yield Oidc(settings, http, now, public_url=public_url)
 
 
 async def announce_first_admin(site: Site, *, write: Callable[[str], object] = sys.stderr.write) -> None:

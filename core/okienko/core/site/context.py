@@ -7,6 +7,7 @@ import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import structlog
@@ -20,7 +21,6 @@ from okienko.core.site.documents import Documents
 from okienko.core.site.forms import BadRequestError, Form, read_form
 from okienko.core.site.limits import RateLimiter
 from okienko.core.site.local import LocalAdmins
-from okienko.core.site.oidc import Oidc
 from okienko.core.site.people import Person, Role
 from okienko.core.site.queue import Queue
 from okienko.core.site.records import Recorded, Recorder
@@ -30,6 +30,9 @@ from okienko.core.site.settings import SiteSettings
 from okienko.schemas import Decision
 
 log = structlog.get_logger(__name__)
+
+if TYPE_CHECKING:
+    from okienko.core.site.oidc import Oidc
 
 
 class SignInNeededError(Exception):

@@ -13,7 +13,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
@@ -21,10 +21,9 @@ import httpx
 from okienko.core.site.people import Person
 from okienko.core.site.provider import Provider, ProviderRefusedError
 from okienko.core.site.settings import OidcSettings
-from okienko.core.site.tokens import TokenReader, TokenRefusedError
+from okienko.core.site.signing_in import CALLBACK, LIFETIME, TokenRefusedError
+from okienko.core.site.tokens import TokenReader
 
-LIFETIME = timedelta(minutes=10)
-CALLBACK = "/sign-in/callback"
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 
 

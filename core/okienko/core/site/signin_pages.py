@@ -13,12 +13,11 @@ from starlette.routing import Route
 from okienko.core.site.actionview import Problem, plain_name
 from okienko.core.site.context import Site, flash, log
 from okienko.core.site.local import EMAIL, NAME, InvitationSpentError, NameTakenError
-from okienko.core.site.oidc import CALLBACK, LIFETIME
 from okienko.core.site.passwords import weakness
 from okienko.core.site.people import Person
 from okienko.core.site.records import Recorded
 from okienko.core.site.render import message, page
-from okienko.core.site.tokens import TokenRefusedError
+from okienko.core.site.signing_in import CALLBACK, LIFETIME, TokenRefusedError
 from okienko.plugins.errors import OkienkoError
 
 _OURS = re.compile(r"/actions(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?|/administrators")

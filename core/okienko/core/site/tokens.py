@@ -18,14 +18,10 @@ from joserfc.errors import InvalidKeyIdError, JoseError
 from okienko.core.site.people import Person, Role
 from okienko.core.site.provider import Provider
 from okienko.core.site.settings import OidcSettings
-from okienko.plugins.errors import PermanentError
+from okienko.core.site.signing_in import TokenRefusedError
 
 _LONGEST = 32 << 10
 _HASHES = {"256": hashlib.sha256, "384": hashlib.sha384, "512": hashlib.sha512}
-
-
-class TokenRefusedError(PermanentError):
-    """A token does not prove what it should; the message names the claim, never its value."""
 
 
 class TokenReader:

@@ -5,8 +5,8 @@ Source: RFC 8601 (Authentication-Results), RFC 7489 (DMARC alignment), RFC 6376 
 
 from __future__ import annotations
 
+from okienko.plugins.senderproof.asking import Dns
 from okienko.plugins.senderproof.judge import Method, Proof, SenderProof, SenderVerdict
-from okienko.plugins.senderproof.owndkim import Dns
 from okienko.plugins.senderproof.sender import header_values
 from okienko.plugins.senderproof.settings import SenderProofSettings
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from okienko.plugins.senderproof.asking import Dns
 from okienko.plugins.senderproof.authresults import NotReadableError, Result, authserv_id, parse
 from okienko.plugins.senderproof.domains import aligned, canonical
-from okienko.plugins.senderproof.owndkim import Dns, check_dkim
 from okienko.plugins.senderproof.sender import Sender, UnsureSenderError, read_sender
 from okienko.plugins.senderproof.settings import SenderProofSettings
 
@@ -77,6 +77,9 @@ class SenderProof:
         verdict = self._by_results(authentication_results, sender)
         if verdict.proof is not Proof.UNPROVED or self._dns is None or raw is None:
             return verdict
+        # dkimpy is loaded by those who switched this on.
+        from okienko.plugins.senderproof.owndkim import check_dkim
+
         found = check_dkim(raw, sender, self._dns, self._settings)
         evidence = f"{verdict.evidence}; own DKIM check: {found.evidence}"
         if found.domain is None:

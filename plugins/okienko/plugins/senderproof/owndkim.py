@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Protocol
 
 import dkim
 from dkim.util import InvalidTagValueList, parse_tag_value
 
+from okienko.plugins.senderproof.asking import Dns
 from okienko.plugins.senderproof.domains import aligned, canonical
 from okienko.plugins.senderproof.sender import Sender, UnsureSenderError, header_values, read_sender
 from okienko.plugins.senderproof.settings import SenderProofSettings
@@ -19,17 +19,6 @@ _NEEDED = frozenset({b"from", b"subject"})
 _ALGORITHMS = frozenset({b"rsa-sha256", b"ed25519-sha256"})
 _silent = logging.getLogger(f"{__name__}.dkimpy")
 _silent.disabled = True  # dkimpy logs whole headers
-
-
-class Dns(Protocol):
-    """Asks DNS for a TXT record."""
-
-    def __call__(self, name: str, timeout: float) -> bytes | None:
-        """The strings of the record at `name` (ending in a dot) joined; None when there is none.
-
-        Raises TimeoutError or OSError when DNS does not answer within `timeout` seconds.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True)

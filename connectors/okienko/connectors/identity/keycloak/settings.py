@@ -10,8 +10,8 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from okienko.plugins import PluginSettings
+from okienko.plugins.addresses import safe_url
 from okienko.plugins.errors import MisconfiguredError
-from okienko.plugins.httpapi import safe_url
 
 _ATTRIBUTE = r"^[A-Za-z0-9_.-]{1,64}$"
 

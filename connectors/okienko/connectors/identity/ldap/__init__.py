@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from okienko.connectors.identity.ldap.client import LdapIdentity
 from okienko.connectors.identity.ldap.settings import LdapSettings
 from okienko.plugins import PluginContext, hookimpl
 from okienko.plugins.identity import IdentityBackend
@@ -14,4 +13,8 @@ from okienko.plugins.identity import IdentityBackend
 def okienko_identity_backends(ctx: PluginContext) -> Sequence[IdentityBackend]:
     """One backend, `ldap`; none when no server is named."""
     settings = ctx.settings(LdapSettings)
-    return [LdapIdentity(settings, ctx.now)] if settings.urls else []
+    if not settings.urls:
+        return []
+    from okienko.connectors.identity.ldap.client import LdapIdentity
+
+    return [LdapIdentity(settings, ctx.now)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from okienko.connectors.identity.scim.client import ScimIdentity
 from okienko.connectors.identity.scim.settings import ScimIdentitySettings
 from okienko.plugins import PluginContext, hookimpl
 from okienko.plugins.identity import IdentityBackend
@@ -14,4 +13,8 @@ from okienko.plugins.identity import IdentityBackend
 def okienko_identity_backends(ctx: PluginContext) -> Sequence[IdentityBackend]:
     """One backend, `scim`, when its address is set."""
     settings = ctx.settings(ScimIdentitySettings)
-    return [ScimIdentity(settings)] if settings.url else []
+    if not settings.url:
+        return []
+    from okienko.connectors.identity.scim.client import ScimIdentity
+
+    return [ScimIdentity(settings)]

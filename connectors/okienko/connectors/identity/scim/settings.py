@@ -8,8 +8,8 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from okienko.plugins import PluginSettings
+from okienko.plugins.addresses import safe_url
 from okienko.plugins.errors import MisconfiguredError
-from okienko.plugins.httpapi import safe_url
 
 
 class ScimIdentitySettings(PluginSettings):
