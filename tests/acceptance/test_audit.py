@@ -104,12 +104,12 @@ def test_keys_rotate_and_an_open_keyring_is_refused() -> None:
         assert place.run("audit", "verify").returncode == 0
         keyring.chmod(0o644)
         refused = place.run("cases", check=False)
-        assert refused.returncode == 1
+        assert refused.returncode == 2
         assert f"chmod 600 {keyring}" in refused.stderr
         keyring.chmod(0o600)
         keyring.rename(place.home / "moved")
         lost = place.run("cases", check=False)
-        assert lost.returncode == 1
+        assert lost.returncode == 2
         assert "another keyring" in lost.stderr
         assert not keyring.exists()
         place.environ["OKIENKO_KEYRING_FILE"] = str(place.home / "moved")

@@ -24,7 +24,7 @@ from okienko.core.events import NewEvent, append
 from okienko.core.jobs import Job
 from okienko.core.parking import problem_of, reason_of
 from okienko.metrics import catalogue as metrics
-from okienko.plugins.errors import MisconfiguredError, TransientError
+from okienko.plugins.errors import MisconfiguredError, PermanentError, TransientError
 from okienko.plugins.ports import Channel
 from okienko.schemas import Address, EventType, NotificationKind, OutboundMessage
 
@@ -97,10 +97,14 @@ class Sending:
         return {row["id"]: error for row, error in results if error is not None}
 
     async def _send(self, row: Any) -> Exception | None:
+        try:
+            text = self._links.fill(row["text"], row["id"])
+        except PermanentError as error:
+            return error
         message = OutboundMessage.model_construct(
             id=row["id"], case_id=row["case_id"], kind=NotificationKind(row["kind"]),
             to=Address.model_construct(name=row["to_name"], address=row["to_address"]),
-            subject=row["subject"], text=self._links.fill(row["text"], row["id"]), message_id=row["message_id"], in_reply_to=row["in_reply_to"],
+            subject=row["subject"], text=text, message_id=row["message_id"], in_reply_to=row["in_reply_to"],
             references=(row["in_reply_to"],) if row["in_reply_to"] else (), created_at=row["created_at"],
         )  # fmt: skip
         channel = self._channels.get(row["connector"])

@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from okienko.core.actions.links import LinkKind, Links
+from okienko.plugins.errors import PermanentError
 
 KEY, OTHER = bytes(range(32)), bytes(range(1, 33))
 BASE = "https://pomoc.example"
@@ -38,6 +39,13 @@ def test_what_waits_when_keys_are_rotated_goes_out_with_its_own_token() -> None:
     assert after.fill(waiting, message).endswith(before.token(LinkKind.ACTIVATE, message))
     fresh = after.marker(LinkKind.ACTIVATE, message)
     assert after.fill(fresh, message).endswith(after.token(LinkKind.ACTIVATE, message))
+
+
+def test_no_mail_goes_out_with_a_dead_link() -> None:
+    message = uuid4()
+    waiting = Links(KEY, BASE).marker(LinkKind.ACTIVATE, message)
+    with pytest.raises(PermanentError, match="pruned"):
+        Links(OTHER, BASE).fill(f"Proszę: {waiting}", message)
 
 
 def test_the_marker_tells_nothing_about_the_key() -> None:

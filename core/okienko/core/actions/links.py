@@ -15,6 +15,8 @@ from enum import StrEnum
 from itertools import product
 from uuid import UUID
 
+from okienko.plugins.errors import PermanentError
+
 
 class LinkKind(StrEnum):
     """What a link does; the last part of its path."""
@@ -61,11 +63,16 @@ class Links:
         return f"{self._base}/{kind.value}/[{key}.{message_id}]"
 
     def fill(self, text: str, message_id: UUID) -> str:
-        """The text with the real link, for the moment it goes out."""
+        """The text with the real link, for the moment it goes out.
+
+        Raises PermanentError when the key that its link was made under is gone: nobody gets a mail with a dead link.
+        """
         for kind, (name, key) in product(LinkKind, self._keys.items()):
             marker = self._marker(name, kind, message_id)
             if marker in text:
                 text = text.replace(marker, f"{self._base}/{kind.value}/{self._token(key, kind, message_id)}")
+        if f".{message_id}]" in text:
+            raise PermanentError("the key of the message's link was pruned from the keyring: put it back, then replay")
         return text
 
 
