@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -24,7 +25,11 @@ from okienko.plugins.ports import PluginStatus
 async def asking(engine: AsyncEngine, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the web shell over a service that has this database and one failed plugin; nothing else is asked."""
     plugins = Plugins(statuses=[PluginStatus("rt", "1", "okienko-rt", state="failed", problem="no token")])
-    service = Service(CoreSettings(home=tmp_path), engine, plugins, None, None, utc_now)  # type: ignore[arg-type]
+    nothing: Any = None
+    service = Service(
+        settings=CoreSettings(home=tmp_path), engine=engine, plugins=plugins, intake=nothing, worker=nothing, vault=nothing,
+        anchors=tmp_path, recovery=nothing, verifying=None, now=utc_now,
+    )  # fmt: skip
     transport = httpx.ASGITransport(web.make_app(service))
     async with httpx.AsyncClient(transport=transport, base_url="http://okienko") as client:
         yield client
