@@ -47,9 +47,9 @@ def _needed_rights(connection: Connection, settings: AdSettings) -> Finding:
 
 def _needed(settings: AdSettings) -> set[str]:
     needed: set[str] = set()
-    if {Operation.UNLOCK, Operation.SET_PASSWORD} & set(settings.allowed):
+    if {Operation.UNLOCK, Operation.SET_PASSWORD} & settings.operations:
         needed.add("lockouttime")
-    if Operation.CHANGE_LOGIN in settings.allowed:
+    if Operation.CHANGE_LOGIN in settings.operations:
         needed |= {name.lower() for name in settings.login_attributes}
     return needed
 

@@ -58,9 +58,7 @@ class DirectoryIdentity(ABC):
     name: str
 
     def __init__(self, settings: DirectorySettings, now: Callable[[], datetime]) -> None:
-        self.operations = frozenset(settings.allowed)
-        if settings.pesel_attribute is None:
-            self.operations -= {Operation.FIND_BY_PESEL}
+        self.operations = settings.operations
         self._settings = settings
         self._now = now
         self._pool = Pool(settings)

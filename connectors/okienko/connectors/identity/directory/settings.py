@@ -58,9 +58,10 @@ class DirectorySettings(PluginSettings):
     birth_date_attribute: Attribute | None = Field(
         default=None, description="Holds the date of birth, beginning with the year; unset: from the PESEL"
     )
-    allowed: list[Operation] = Field(
-        default=list(ABILITIES),
-        description="What okienko may do here (JSON list); give the operator account the rights for these only",
+    allowed: list[Operation] | None = Field(
+        default=None,
+        description="What okienko may do here (JSON list); unset: all that a directory can. Give the operator account the "
+        "rights for these only",
     )
     check_login: str | None = Field(
         default=None, description="Login e-mail of an account of no person, on which `okienko check` tries the rights"
@@ -75,6 +76,12 @@ class DirectorySettings(PluginSettings):
     def urls(self) -> tuple[str, ...]:
         """Each server by itself."""
         return tuple((self.url or "").split())
+
+    @property
+    def operations(self) -> frozenset[Operation]:
+        """What is allowed and can be done."""
+        possible = frozenset(ABILITIES if self.allowed is None else self.allowed)
+        return possible if self.pesel_attribute is not None else possible - {Operation.FIND_BY_PESEL}
 
     @property
     def starttls(self) -> bool:
@@ -98,8 +105,8 @@ class DirectorySettings(PluginSettings):
 
     @field_validator("allowed")
     @classmethod
-    def _possible(cls, value: list[Operation]) -> list[Operation]:
-        if impossible := [operation.value for operation in value if operation not in ABILITIES]:
+    def _possible(cls, value: list[Operation] | None) -> list[Operation] | None:
+        if impossible := [operation.value for operation in value or () if operation not in ABILITIES]:
             raise ValueError(f"a directory cannot {', '.join(impossible)}")
         return value
 

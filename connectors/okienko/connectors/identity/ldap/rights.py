@@ -60,11 +60,11 @@ def _policy(features: Features) -> Finding:
 
 def _needed(settings: LdapSettings, policy: list[str]) -> list[str]:
     needed: list[str] = []
-    if Operation.UNLOCK in settings.allowed and "pwdAccountLockedTime" in policy:
+    if Operation.UNLOCK in settings.operations and "pwdAccountLockedTime" in policy:
         needed.append("pwdAccountLockedTime")
-    if Operation.SET_PASSWORD in settings.allowed:
+    if Operation.SET_PASSWORD in settings.operations:
         needed += ["userPassword", *(["pwdReset"] if "pwdReset" in policy else [])]
-    if Operation.CHANGE_LOGIN in settings.allowed:
+    if Operation.CHANGE_LOGIN in settings.operations:
         needed += settings.login_attributes
     return needed
 
@@ -77,7 +77,7 @@ def _may_write(connection: Connection, dn: str, name: str, settings: LdapSetting
     changes = [_impossible(connection, dn, name)]
     if name == "userPassword":
         # Deleting a wrong password is refused by the policy whatever the rights, so it is set, beside what must fail.
-        other = settings.login_attributes[0] if Operation.CHANGE_LOGIN in settings.allowed else "pwdReset"
+        other = settings.login_attributes[0] if Operation.CHANGE_LOGIN in settings.operations else "pwdReset"
         changes = [Change("replace", name, (token_hex(24).encode(),)), _impossible(connection, dn, other)]
     try:
         connection.modify(dn, changes)
