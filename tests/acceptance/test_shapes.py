@@ -50,6 +50,7 @@ def test_every_mutant_has_an_outcome(tmp_path: Path) -> None:
         with place.serving():
             assert place.metric("okienko_mail_balance") == 0
             assert place.sql("SELECT count(*) FROM envelope WHERE outcome <> 'received'") == str(MUTANTS)
-            assert place.sql("SELECT count(*) FROM pgqueuer") == "0"
+            # A reset action's expiry waits for its day; nothing else is left.
+            assert place.sql("SELECT count(*) FROM pgqueuer WHERE entrypoint <> 'expire'") == "0"
         # Wounds that leave nothing to decide would test little.
         assert outcomes["cased"] > MUTANTS / 2
