@@ -37,6 +37,7 @@ from okienko.core.site.records import Recorded
 from okienko.core.site.security import csrf_token
 from okienko.core.site.sessions import Session, Sessions
 from okienko.core.site.settings import SiteSettings
+from okienko.core.starting import Starting
 from okienko.plugins.identity import Done, Expected, PasswordRefusedError
 from okienko.plugins.ports import NotificationContext, RenderedText
 from okienko.plugins.testing.doubles import FixedClock
@@ -87,6 +88,9 @@ class Directory:
         self.set: list[tuple[str, str]] = []
         self.failure: Exception | None = None
 
+    async def start(self) -> None:
+        """Nothing to do."""
+
     async def set_password(self, expected: Expected, password: Any) -> Done:
         if self.failure is not None:
             raise self.failure
@@ -127,6 +131,7 @@ class Desk:
 
     def make(self) -> Site:
         settings = SiteSettings(public_url=self.public_url, **self.settings)
+        calls = Calls(5)
         return Site(
             settings=settings,
             now=self.clock,
@@ -134,7 +139,7 @@ class Desk:
                 self.engine, self.clock, policy=self.policy, pack=Pack(), links=self.links, message_domain="okienko.invalid"
             ),
             activation=Activation(
-                self.engine, self.clock, identity={"directory": self.directory}, links=self.links, calls=Calls(5)
+                self.engine, self.clock, identity={"directory": Starting(self.directory, calls)}, links=self.links, calls=calls
             ),
             policy=self.policy,
             queue=Queue(self.engine),

@@ -192,8 +192,10 @@ def test_a_solution_that_says_nothing_is_refused(place: Installation) -> None:
 def test_ctrl_c_at_a_pause_of_the_tour_ends_it_cleanly(place: Installation) -> None:
     master, slave = pty.openpty()
     process = subprocess.Popen(
-        [OKIENKO, "demo"], env=place.environ, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
-    )
+        [OKIENKO, "demo"], env=place.environ, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+        # Tests that run in the background of a shell inherit that Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     os.close(slave)
     said = b""
     try:
