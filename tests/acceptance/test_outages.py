@@ -133,7 +133,7 @@ def test_mails_stay_in_the_mailbox_while_the_database_is_away() -> None:
                 assert (mailbox.count("INBOX"), mailbox.count("Failed")) == (0, 0)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(500)
 def test_the_bundled_database_is_killed_and_started_again() -> None:
     port = free_port()
     with installation(OKIENKO_EMAIL_LMTP_LISTEN=f"127.0.0.1:{port}") as place, place.serving() as process:
@@ -141,8 +141,8 @@ def test_the_bundled_database_is_killed_and_started_again() -> None:
             assert send(port, n) == 250
             dead = postmaster(place)
             os.kill(dead, signal.SIGKILL)
-            place.until(lambda: postmaster(place) != dead, 30)  # noqa: B023  called here
-            place.until(lambda: send(port, n) == 250, 30)  # noqa: B023  called here
+            place.until(lambda: postmaster(place) != dead, 70)  # noqa: B023  called here
+            place.until(lambda: send(port, n) == 250, 70)  # noqa: B023  called here
         assert process.poll() is None
         assert "the bundled PostgreSQL is gone" in place.log()
         all_cased(place, 3)
