@@ -82,12 +82,6 @@ class Sessions:
             raw = await raw_connection(connection)
             await raw.execute("DELETE FROM web_session WHERE token_sha256 = $1", _fingerprint(session.token))
 
-    async def end_all_of(self, who: str) -> None:
-        """End every session of a person: after a change of password or roles."""
-        async with transaction(self._engine) as connection:
-            raw = await raw_connection(connection)
-            await raw.execute("DELETE FROM web_session WHERE who = $1", who)
-
     def give(self, response: Response, session: Session) -> None:
         """Set the cookie: for this host only, not for scripts, not for other sites' posts."""
         response.set_cookie(
