@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -11,8 +12,10 @@ from uuid import UUID, uuid4
 
 from desk import BODY_A, BODY_B, SUBJECT
 from okienko.connectors.email import parse
+from okienko.core.actions import store
 from okienko.core.actions.approvals import Actor
 from okienko.core.actions.machine import Action
+from okienko.core.actions.seals import SealKind
 from okienko.core.verifying import Checked
 from okienko.plugins.identity import Operation
 from okienko.plugins.raw import RawContent
@@ -156,9 +159,25 @@ class Counter:
         action = await self.action()
         for person in people or (ADA,):
             action = await self.bench.recovery.approvals.approve(
-                action.frozen.action_id, person, digest=action.frozen.digest, checked=checked
+                action.frozen.action_id,
+                person,
+                digest=action.frozen.digest,
+                decision=action.frozen.decision_sha256,
+                checked=checked,
             )
         return action
+
+    async def handled_by(self, *who: str) -> None:
+        """The only action as okienko would have proposed it had these people handled the case."""
+        action = replace(await self.action(), handlers=frozenset(who))
+        seal = self.bench.seals.make(SealKind.PROPOSAL, store.proposal_parts(action))
+        await self.bench.rows(
+            "UPDATE reset_action SET handlers = $1, seal = $2, sealed_by = $3 RETURNING 1", sorted(who), seal.mac, seal.key
+        )  # fmt: skip
+
+    async def code(self) -> str:
+        """What `okienko action show` says of the only action."""
+        return (await self.bench.recovery.approvals.shown((await self.action()).frozen.action_id))[2]
 
     async def case(self) -> dict[str, Any]:
         """The only case, as a row."""

@@ -233,7 +233,10 @@ async def test_every_job_may_run_again(desk: Any, mail: Any) -> None:
             await desk.queue(kind, one)
     await desk.settle()
     action = await desk.value("SELECT id FROM reset_action")
-    await counter.do_by_hand(desk.recovery.approvals, action, Actor("ewa"), checked=["W1"], solution="Gotowe.")
+    (_, _, code) = await desk.recovery.approvals.shown(action)
+    await counter.do_by_hand(
+        desk.recovery.approvals, action, Actor("ewa"), code=code, checked=["W1"], solution="Gotowe."
+    )
     for _ in range(3):
         jobs = await desk.jobs()
         await desk.step()
@@ -343,10 +346,11 @@ async def test_ending_an_action_closes_its_case(desk: Any, mail: Any) -> None:
     await desk.settle()
     action = await desk.value("SELECT id FROM reset_action")
     approvals, ewa = desk.recovery.approvals, Actor("ewa")
+    (_, _, code) = await approvals.shown(action)
     with pytest.raises(PermanentError, match="W1"):
-        await counter.do_by_hand(approvals, action, ewa, checked=[], solution="Hasło ustawione.")
+        await counter.do_by_hand(approvals, action, ewa, code=code, checked=[], solution="Hasło ustawione.")
     desk.clock.advance(timedelta(minutes=5))
-    await counter.do_by_hand(approvals, action, ewa, checked=["W1"], solution="Hasło ustawione.")
+    await counter.do_by_hand(approvals, action, ewa, code=code, checked=["W1"], solution="Hasło ustawione.")
     with pytest.raises(PermanentError, match="is done"):
         await approvals.refuse(action, ewa, reason="pomyłka", solution="Odmowa.")
     await desk.settle()

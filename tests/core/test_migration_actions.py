@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,6 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from okienko.core.actions import store
 from okienko.core.actions.frozen import Step
 from okienko.core.actions.machine import Risk
+from okienko.core.actions.seals import Seals, Trust
+from okienko.core.audit.keyring import Keyring, KeySource
 from okienko.core.database import _alembic_config, raw_connection, revision, transaction, upgrade
 from okienko.core.desk import list_actions
 from okienko.core.reconcile import reconcile
@@ -72,11 +76,17 @@ async def old(engine: AsyncEngine) -> dict[str, UUID]:
         }
 
 
-async def test_old_actions_are_whole_and_by_hand(engine: AsyncEngine, old: dict[str, UUID]) -> None:
+@pytest.fixture
+def seals(tmp_path: Path) -> Seals:
+    """Of this installation's keyring."""
+    return Seals(KeySource(home=tmp_path, text=Keyring.new().text()))
+
+
+async def test_old_actions_are_whole_and_by_hand(engine: AsyncEngine, old: dict[str, UUID], seals: Seals) -> None:
     assert await upgrade(engine)
     async with transaction(engine) as connection:
         raw = await raw_connection(connection)
-        found = {name: await store.fetch(raw, identity) for name, identity in old.items()}
+        found = {name: await store.fetch(raw, seals, identity) for name, identity in old.items()}
     assert {name: (a.state, a.risk) for name, a in found.items()} == {
         "waiting": (ActionState.WAITING, Risk.LOW),
         "change": (ActionState.WAITING, Risk.HIGH),
@@ -88,7 +98,7 @@ async def test_old_actions_are_whole_and_by_hand(engine: AsyncEngine, old: dict[
         assert action.frozen.must_check == ("A4",)
         assert action.frozen.old_login == ("" if name == "nobody" else "jan@poczta.example")
         assert action.expires_at == AT + timedelta(days=30)
-    assert [row["tampered"] for row in await list_actions(engine, everything=True)] == [False] * 4
+    assert [row["tampered"] for row in await list_actions(engine, seals, everything=True)] == [False] * 4
     # They expire like others, and their cases are not assessed a second time.
     assert await reconcile(engine) == 2
     async with transaction(engine) as connection:
@@ -125,3 +135,40 @@ async def test_down_to_what_the_older_program_knows(engine: AsyncEngine, old: di
         rows = await raw.fetch("SELECT state, count(*) AS n FROM reset_action GROUP BY state")
     assert {row["state"]: row["n"] for row in rows} == {"waiting": 5, "done": 1, "refused": 4}
     assert await upgrade(engine)
+
+
+@pytest.mark.parametrize("keyring", [True, False])
+async def test_open_actions_are_approved_anew_once_there_are_seals(
+    engine: AsyncEngine, old: dict[str, UUID], seals: Seals, keyring: bool
+) -> None:
+    """Approvals of before cannot be told from forged ones. What is open is sealed by the upgrade itself, and by nothing later."""
+    from alembic import command
+
+    await to(engine, "0003", command.upgrade)
+    async with transaction(engine) as connection:
+        raw = await raw_connection(connection)
+        await raw.execute(
+            "UPDATE reset_action SET state = 'cooling', not_before = now(), stop_sha256 = '' WHERE id = $1",
+            old["change"],
+        )
+        await raw.execute("UPDATE reset_action SET state = 'executing' WHERE id = $1", old["waiting"])
+        await raw.execute("UPDATE cases SET state = 'registered'")
+        await raw.execute("INSERT INTO reset_approval SELECT id, 'ada', now(), digest, '{A4}' FROM reset_action")
+    told = await upgrade(engine, partial(store.seal_open, seals=seals) if keyring else None)
+    assert ("1 open reset action(s) sealed: each has to be approved anew" in told) is keyring
+    async with transaction(engine) as connection:
+        raw = await raw_connection(connection)
+        found = {name: await store.fetch(raw, seals, identity) for name, identity in old.items()}
+        human = await raw.fetchval("SELECT count(*) FROM cases WHERE state = 'human_review'")
+    change, cut = found["change"], found["waiting"]
+    assert (change.state, change.not_before, change.approvals) == (ActionState.WAITING, None, ())
+    assert change.trust is (Trust.GENUINE if keyring else Trust.UNSEALED)
+    assert (cut.state, "look at the account" in str(cut.reason), human) == (ActionState.FAILED, True, 1)
+    assert [a.trust for a in found["done"].approvals] == [Trust.UNSEALED]
+    async with transaction(engine) as connection:
+        raw = await raw_connection(connection)
+        await raw.execute("UPDATE reset_action SET seal = NULL, sealed_by = NULL WHERE id = $1", old["change"])
+    assert await upgrade(engine, partial(store.seal_open, seals=seals)) == []
+    async with transaction(engine) as connection:
+        again = await store.fetch(await raw_connection(connection), seals, old["change"])
+    assert again.trust is Trust.UNSEALED

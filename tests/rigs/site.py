@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,11 +19,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from okienko.connectors.email.channel import EmailChannel
 from okienko.connectors.email.settings import EmailSettings
 from okienko.core.actions import store
-from okienko.core.actions.activation import Activation
+from okienko.core.actions.activation import Activation, link_parts
 from okienko.core.actions.approvals import Approvals
 from okienko.core.actions.frozen import Frozen, Step
 from okienko.core.actions.links import LinkKind, Links
 from okienko.core.actions.machine import Action, ActionPolicy, Risk
+from okienko.core.actions.seals import SealKind, Seals
+from okienko.core.audit.keyring import Keyring, KeySource
 from okienko.core.calls import Calls
 from okienko.core.database import raw_connection, transaction
 from okienko.core.events import NewEvent, append
@@ -125,6 +128,7 @@ class Desk:
     def __post_init__(self) -> None:
         self.clock = FixedClock()
         self.links = Links(b"k" * 32, self.public_url)
+        self.seals = Seals(KeySource(home=self.folder, text=Keyring.new().text()))
         self.policy = ActionPolicy({Risk.LOW: 1, Risk.HIGH: 2}, timedelta(days=3), timedelta(hours=24))
         self.directory = Directory()
         self.site = self.make()
@@ -136,13 +140,15 @@ class Desk:
             settings=settings,
             now=self.clock,
             approvals=Approvals(
-                self.engine, self.clock, policy=self.policy, pack=Pack(), links=self.links, message_domain="okienko.invalid"
+                self.engine, self.clock, policy=self.policy, pack=Pack(), links=self.links, message_domain="okienko.invalid",
+                seals=self.seals,
             ),
             activation=Activation(
-                self.engine, self.clock, identity={"directory": Starting(self.directory, calls)}, links=self.links, calls=calls
+                self.engine, self.clock, identity={"directory": Starting(self.directory, calls)}, links=self.links,
+                seals=self.seals, calls=calls
             ),
             policy=self.policy,
-            queue=Queue(self.engine),
+            queue=Queue(self.engine, self.seals),
             documents=Documents(
                 self.engine, channels={"email": EmailChannel(EmailSettings(), self.folder)}, spool=self.folder / "spool", timeout=5
             ),
@@ -196,6 +202,7 @@ class Desk:
             steps,
             decision_sha256(decision),
             must_check,
+            secrets.token_bytes(16),
         )
         action = Action(frozen, risk, ActionState.WAITING, now, now + self.policy.lifetime, handlers=handlers)
         data = (letter or a_letter()).as_bytes()
@@ -215,7 +222,7 @@ class Desk:
             await raw.execute(
                 "INSERT INTO case_message (envelope_id, case_id, role, at) VALUES ($1, $2, 'opened', $3)", envelope_id, case_id, now
             )  # fmt: skip
-            await store.insert(raw, [(action, Procedure.EMERGENCY_PASSWORD_AND_EMAIL)])
+            await store.insert(raw, self.seals, [(action, Procedure.EMERGENCY_PASSWORD_AND_EMAIL)])
             await append(
                 raw,
                 [
@@ -228,6 +235,11 @@ class Desk:
 
     async def digest_of(self, action_id: UUID) -> str:
         return (await self.rows("SELECT digest FROM reset_action WHERE id = $1", action_id))[0]["digest"]
+
+    async def seen(self, action_id: UUID) -> dict[str, Any]:
+        """What a form or a call says that its person was shown."""
+        (row,) = await self.rows("SELECT digest, decision_sha256 FROM reset_action WHERE id = $1", action_id)
+        return {"digest": row["digest"], "decision": row["decision_sha256"]}
 
     async def state_of(self, action_id: UUID) -> str:
         return (await self.rows("SELECT state FROM reset_action WHERE id = $1", action_id))[0]["state"]
@@ -242,10 +254,14 @@ class Desk:
     async def activation_token(self, action_id: UUID) -> str:
         """A link to set a password, as mail 3 brings it."""
         message_id, now = uuid4(), self.clock()
+        until = now + timedelta(hours=24)
         token = self.links.token(LinkKind.ACTIVATE, message_id)
+        mark = self.links.fingerprint(token)
+        seal = self.seals.make(SealKind.ACTIVATION, link_parts(message_id, action_id, mark, until))
         await self.execute(
-            "INSERT INTO activation (id, action_id, token_sha256, created_at, expires_at, attempts) VALUES ($1, $2, $3, $4, $5, 0)",
-            message_id, action_id, self.links.fingerprint(token), now, now + timedelta(hours=24),
+            "INSERT INTO activation (id, action_id, token_sha256, created_at, expires_at, attempts, seal, sealed_by) "
+            "VALUES ($1, $2, $3, $4, $5, 0, $6, $7)",
+            message_id, action_id, mark, now, until, seal.mac, seal.key,
         )  # fmt: skip
         return token
 
@@ -265,7 +281,7 @@ class Visitor:
         return await self.http.post(path, data={"csrf": csrf_token(self.session.token)} | dict(data or {}), **options)
 
     async def approve(self, desk: Desk, action_id: UUID, *checked: str) -> httpx.Response:
-        form = {"digest": await desk.digest_of(action_id), "checked": list(checked)}
+        form = await desk.seen(action_id) | {"checked": list(checked)}
         return await self.post(f"/actions/{action_id}/approve", form)
 
     async def call(self, path: str, body: Mapping[str, Any]) -> httpx.Response:

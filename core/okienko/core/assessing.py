@@ -7,6 +7,7 @@ from it is inside the house only: a reset action for the administrators, or a hu
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,7 @@ from okienko.core import cases, envelopes
 from okienko.core.actions import store
 from okienko.core.actions.frozen import Frozen, Step, decision_sha256
 from okienko.core.actions.machine import Action, ActionPolicy, Risk
+from okienko.core.actions.seals import Seals
 from okienko.core.attempts import Attempts
 from okienko.core.audit import log as audit
 from okienko.core.audit.entries import AuditAction, NewEntry
@@ -90,6 +92,7 @@ class Assessing:
         sender: SenderProof,
         verifying: Verifying | None,
         policy: ActionPolicy,
+        seals: Seals,
         limits: Limits,
         spool: Path,
         calls: Calls,
@@ -104,6 +107,7 @@ class Assessing:
         self._sender = sender
         self._verifying = verifying
         self._policy = policy
+        self._seals = seals
         self._limits = limits
         self._spool = spool
         self._calls = calls
@@ -287,7 +291,7 @@ class Assessing:
             action_id=uuid4(), case_id=case.id, backend=self._identity.name, account_ref=account.ref if account else None,
             old_login=old, new_login=new, steps=self._steps(account, changes=changes),
             decision_sha256=decision_sha256(decision),
-            must_check=decision.rules(Verdict.UNKNOWN),
+            must_check=decision.rules(Verdict.UNKNOWN), nonce=secrets.token_bytes(16),
         )  # fmt: skip
         risk = Risk.HIGH if changes else Risk.LOW
         subjects = frozenset(login.lower() for login in (old, new) if login)
@@ -322,7 +326,7 @@ class Assessing:
     ) -> NewEvent:
         frozen = action.frozen
         procedure = classification.procedure or Procedure.EMERGENCY_PASSWORD
-        await store.insert(raw, [(action, procedure)])
+        await store.insert(raw, self._seals, [(action, procedure)])
         await enqueue(connection, Job.EXPIRE, [str(frozen.action_id)], delay=action.expires_at - now)
         data = {
             "action": str(frozen.action_id), "backend": frozen.backend, "must_check": list(frozen.must_check),

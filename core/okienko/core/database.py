@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from importlib import resources
@@ -30,8 +30,10 @@ UNREACHABLE = (
 )
 """What a database that is down, full or restarting raises."""
 
-HEAD = "0003"
+HEAD = "0008"
 """The newest migration; a test holds it to what Alembic finds."""
+_SEALS = "0008"
+"""The migration that brought seals in."""
 _SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _TRANSIENT_SQLSTATES = ("08", "40", "53", "55P03", "57")
 """Connection, serialisation and deadlock, out of resources (disk full is 53100), lock not available, shutdown."""
@@ -134,8 +136,12 @@ async def _living(connection: AsyncConnection) -> None:
         await connection.invalidate()
 
 
-async def upgrade(engine: AsyncEngine) -> list[str]:
-    """Bring our tables and the queue's to the newest version; returns what was done, for people. Idempotent."""
+async def upgrade(engine: AsyncEngine, seal_open: Callable[[Any], Awaitable[int]] | None = None) -> list[str]:
+    """Bring our tables and the queue's to the newest version; returns what was done, for people. Idempotent.
+
+    `seal_open` seals the open actions of before there were seals. It is called within the upgrade that brings them in and never
+    again: later on an action without a seal is one that somebody put there.
+    """
     done: list[str] = []
     async with transaction(engine) as connection:
         await connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('okienko upgrade'))"))
@@ -146,6 +152,13 @@ async def upgrade(engine: AsyncEngine) -> list[str]:
         if before != after:
             done.append(f"schema {before or 'none'} -> {after}")
         raw = await raw_connection(connection)
+        if (
+            seal_open is not None
+            and before is not None
+            and before < _SEALS <= (after or "")
+            and (n := await seal_open(raw))
+        ):
+            done.append(f"{n} open reset action(s) sealed: each has to be approved anew")
         queries = Queries(TransactionDriver(raw))  # type: ignore[arg-type]  # as in enqueue
         if not await queries.schema_is_installed():
             await queries.install()

@@ -190,14 +190,20 @@ def _differences(sample: Sample, line: dict[str, Any]) -> list[str]:
 
 async def _close_recovery(service: Service, line: dict[str, Any], say: Callable[[str], object]) -> int:
     case_id = (line["case"] or {}).get("id")
-    waiting = [a for a in await desk.list_actions(service.engine, everything=False) if str(a["case_id"]) == case_id]
+    waiting = [
+        a
+        for a in await desk.list_actions(service.engine, service.recovery.approvals.seals, everything=False)
+        if str(a["case_id"]) == case_id
+    ]
     if not waiting:
         say("  BAD no reset action waits for the recovery case\n")
         return 1
     solution = "Hasło awaryjne zostało zmienione. Instrukcja jest w osobnej wiadomości."
     action = waiting[0]
+    approvals = service.recovery.approvals
+    seen = await desk.show_action(service.engine, approvals.seals, action["id"])
     await desk.do_by_hand(
-        service.recovery.approvals, action["id"], Actor("demo"), checked=action["must_check"], solution=solution
+        approvals, action["id"], Actor("demo"), code=seen["code"], checked=action["must_check"], solution=solution
     )
     await until_idle(service)
     shown = await desk.show_case(service.engine, str(case_id))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -12,8 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from okienko.core import cases, closing
 from okienko.core.actions import store
 from okienko.core.actions.approvals import Actor, Approvals
-from okienko.core.actions.frozen import Step
+from okienko.core.actions.frozen import Step, decision_sha256, shown_code
 from okienko.core.actions.machine import Action, ActionRefusedError
+from okienko.core.actions.seals import Seals, Trust
 from okienko.core.audit.entries import AuditAction, NewEntry
 from okienko.core.audit.log import record
 from okienko.core.database import raw_connection, transaction
@@ -71,7 +73,7 @@ async def request_close(engine: AsyncEngine, key: str, solution: str, who: str, 
     return case_id
 
 
-async def list_actions(engine: AsyncEngine, *, everything: bool) -> list[dict[str, Any]]:
+async def list_actions(engine: AsyncEngine, seals: Seals, *, everything: bool) -> list[dict[str, Any]]:
     """Reset actions that are not at their end, oldest first, each with its approvals; with `everything` also the others."""
     async with transaction(engine) as connection:
         raw = await raw_connection(connection)
@@ -79,11 +81,14 @@ async def list_actions(engine: AsyncEngine, *, everything: bool) -> list[dict[st
             _ACTIONS + "WHERE a.state = ANY($1::text[]) OR $2 ORDER BY a.created_at, a.id", _OPEN, everything
         )
         approvals = await _approvals(raw, [row["id"] for row in rows])
-    return [_action(row, approvals.get(row["id"], [])) for row in rows]
+    return [_action(row, approvals.get(row["id"], []), seals) for row in rows]
 
 
-async def show_action(engine: AsyncEngine, action_id: UUID) -> dict[str, Any]:
-    """One reset action with its approvals, and the decision on its case. Raises PermanentError when there is none."""
+async def show_action(engine: AsyncEngine, seals: Seals, action_id: UUID) -> dict[str, Any]:
+    """One reset action with its approvals, the decision on its case, and the code of both, by which they are approved.
+
+    Raises PermanentError when there is none.
+    """
     async with transaction(engine) as connection:
         raw = await raw_connection(connection)
         row = await raw.fetchrow(_ACTIONS + "WHERE a.id = $1", action_id)
@@ -91,51 +96,77 @@ async def show_action(engine: AsyncEngine, action_id: UUID) -> dict[str, Any]:
             raise PermanentError(f"there is no reset action {action_id}: `okienko actions` lists them")
         approvals = await _approvals(raw, [action_id])
         case = cases.to_case((await cases.fetch(raw, [row["case_id"]]))[row["case_id"]])
-    return _action(row, approvals.get(action_id, [])) | {"decision": case.decision.model_dump(mode="json")}
+    code = shown_code(row["digest"], decision_sha256(case.decision))
+    shown = _action(row, approvals.get(action_id, []), seals)
+    return shown | {"decision": case.decision.model_dump(mode="json"), "code": code}
 
 
 async def _approvals(raw: Any, ids: Sequence[UUID]) -> dict[UUID, list[Any]]:
     found: dict[UUID, list[Any]] = {}
-    for row in await raw.fetch(
-        "SELECT action_id, who, at, digest, checked FROM reset_approval WHERE action_id = ANY($1::uuid[]) ORDER BY at",
-        ids,
-    ):
+    for row in await raw.fetch(store.APPROVALS, ids):
         found.setdefault(row["action_id"], []).append(row)
     return found
 
 
-def _action(row: Any, approvals: Sequence[Any]) -> dict[str, Any]:
+_OURS = frozenset({"stop_sha256", "nonce", "seal", "sealed_by"})
+"""Columns that are nobody's to see."""
+
+
+def _action(row: Any, approvals: Sequence[Any], seals: Seals) -> dict[str, Any]:
     try:
-        whole = store.is_whole(store.to_action(row, approvals), row["digest"])
-    except ValueError:
-        whole = False
-    shown = {name: value for name, value in row.items() if name != "stop_sha256"}
-    given = [{"who": a["who"], "at": a["at"], "checked": a["checked"]} for a in approvals]
-    # An erased action has no digest any more.
-    return shown | {"approvals": given, "tampered": bool(row["digest"]) and not whole}
+        action = store.to_action(row, approvals, seals)
+    except ValueError:  # a word of no enumeration
+        action = None
+    shown = {name: value for name, value in row.items() if name not in _OURS}
+    counting = {a.who for a in action.counting} if action else set()
+    # An erased action has no digest any more, and nothing to hold its approvals against.
+    erased = not row["digest"]
+    given = [
+        {"who": a["who"], "at": a["at"], "checked": a["checked"], "counts": a["who"] in counting or erased}
+        for a in approvals
+    ]
+    forged = [a.who for a in action.approvals if a.trust in (Trust.FORGED, Trust.KEY_MISSING)] if action else []
+    tampered = not erased and (action is None or not store.is_whole(action, row["digest"]))
+    return shown | {
+        "approvals": given, "agreed": len(action.agreed_by) if action else 0, "tampered": tampered,
+        "sealed": action is not None and action.trust is Trust.GENUINE, "forged": [] if erased else forged,
+    }  # fmt: skip
 
 
 async def do_by_hand(
-    approvals: Approvals, action_id: UUID, actor: Actor, *, checked: Sequence[str], solution: str
+    approvals: Approvals, action_id: UUID, actor: Actor, *, code: str | None, checked: Sequence[str], solution: str
 ) -> Action:
     """Approve the action as this person, if they have not yet, and mark it done, because they carried it out in their own tool.
 
-    Raises ActionRefusedError when other people have to approve it first (this person's approval then stands), when its
-    cool-down is not over, or when okienko carries it out by itself.
+    `code` is that of `show_action`: what they saw is what they approve. Raises ActionRefusedError when it is another one, when other
+    people have to approve it first (this person's approval then stands), when its cool-down is not over, or when okienko carries it
+    out by itself.
     """
-    action = await approvals.find(action_id)
+    action, _, _ = await approvals.shown(action_id)
     if Step.BY_HAND not in action.frozen.steps:
         raise ActionRefusedError("okienko carries this action out by itself: `okienko action approve` is all it needs")
-    if action.state is ActionState.WAITING and actor.who not in action.agreed_by:
-        action = await approvals.approve(action_id, actor, digest=action.frozen.digest, checked=checked)
+    if action.state is ActionState.WAITING and not action.approved_as(actor.who, approvals.names(actor)):
+        action = await approve_shown(approvals, action_id, actor, code=code, checked=checked)
     if action.state is ActionState.WAITING:
         missing = approvals.wanted(action) - len(action.agreed_by)
         raise ActionRefusedError(
             f"it is a {action.risk.value} risk: {missing} more and different {'person has' if missing == 1 else 'people have'} to approve "
-            f"it first, with: okienko action approve {action_id} --digest {action.frozen.digest[:12]}; approved so far by "
+            f"it first, after `okienko action show {action_id}`, which tells them the command; approved so far by "
             f"{', '.join(sorted(action.agreed_by))}. Then mark it done. Nothing else was changed"
         )
     return await approvals.done_by_hand(action_id, actor, solution=solution)
+
+
+async def approve_shown(
+    approvals: Approvals, action_id: UUID, actor: Actor, *, code: str | None, checked: Sequence[str]
+) -> Action:
+    """Approve what `show_action` showed with that code. Raises ActionRefusedError when the action or its decision is another one now."""
+    action, decision, now = await approvals.shown(action_id)
+    if code is None or not hmac.compare_digest(code.strip().lower().encode(), now.encode()):
+        raise ActionRefusedError(
+            f"the action is not the one that you were shown: `okienko action show {action_id}` shows it and says its --code"
+        )
+    return await approvals.approve(action_id, actor, digest=action.frozen.digest, decision=decision, checked=checked)
 
 
 async def _find(raw: Any, key: str) -> UUID:

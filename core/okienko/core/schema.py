@@ -161,6 +161,9 @@ reset_action = sa.Table(
     sa.Column("stop_sha256", sa.LargeBinary, comment="Of the stop link's token, while the holder may stop the action"),
     sa.Column("ended_at", _TIME),
     sa.Column("ended_by", sa.Text),
+    sa.Column("nonce", sa.LargeBinary, comment="Part of the digest, so that it confirms no guess once this is erased"),
+    sa.Column("seal", sa.LargeBinary, comment="HMAC of the proposal under a key that is not here; see okienko.core.actions.seals"),
+    sa.Column("sealed_by", sa.Text, comment="Id of the anchor key that the seal's key comes from"),
     sa.Index("ix_reset_action_waiting", "created_at", postgresql_where=sa.text("state = 'waiting'")),
     sa.Index("ix_reset_action_due", "expires_at", postgresql_where=sa.text("state IN ('waiting', 'cooling', 'ready')")),
     sa.Index(
@@ -182,6 +185,10 @@ reset_approval = sa.Table(
     sa.Column("at", _TIME, nullable=False),
     sa.Column("digest", sa.Text, nullable=False),
     sa.Column("checked", ARRAY(sa.Text), nullable=False),
+    sa.Column("seal", sa.LargeBinary, comment="HMAC of the approval; without a right one it does not count"),
+    sa.Column("sealed_by", sa.Text, comment="Id of the anchor key that the seal's key comes from"),
+    sa.Column("names", ARRAY(sa.Text), nullable=False, server_default="{}", comment="Every name of the person"),
+    sa.Column("decision", sa.Text, nullable=False, server_default="", comment="SHA-256 of the decision that was shown"),
 )
 
 activation = sa.Table(
@@ -194,6 +201,8 @@ activation = sa.Table(
     sa.Column("expires_at", _TIME, nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("used_at", _TIME),
+    sa.Column("seal", sa.LargeBinary, comment="HMAC that ties the link to its action"),
+    sa.Column("sealed_by", sa.Text, comment="Id of the anchor key that the seal's key comes from"),
     comment="Links by which a person sets a new password; the token itself is nowhere",
 )
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import TypeVar
@@ -17,7 +18,9 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from okienko.core import database
+from okienko.core.actions import store
 from okienko.core.actions.links import Links
+from okienko.core.actions.seals import Seals
 from okienko.core.audit import keys as audit_keys
 from okienko.core.audit.keyring import KeySource
 from okienko.core.audit.vault import Vault
@@ -61,7 +64,9 @@ class Service:
 
 
 @asynccontextmanager
-async def open_database(settings: CoreSettings, *, migrate: bool | None = None) -> AsyncIterator[AsyncEngine]:
+async def open_database(
+    settings: CoreSettings, *, migrate: bool | None = None, environ: Mapping[str, str] | None = None
+) -> AsyncIterator[AsyncEngine]:
     """The database by URL, or the bundled one. `migrate` unset: only the bundled one is brought up to date by itself."""
     async with AsyncExitStack() as stack:
         if settings.database_url is not None:
@@ -76,8 +81,15 @@ async def open_database(settings: CoreSettings, *, migrate: bool | None = None) 
         engine = database.make_engine(url)
         stack.push_async_callback(engine.dispose)
         if migrate or (migrate is None and settings.database_url is None):
-            await database.upgrade(engine)
+            await upgrade_database(engine, settings, os.environ if environ is None else environ)
         yield engine
+
+
+async def upgrade_database(engine: AsyncEngine, settings: CoreSettings, environ: Mapping[str, str]) -> list[str]:
+    """`database.upgrade` with this installation's keyring, if there is one."""
+    source = key_source(settings, environ)
+    seals = Seals(source)
+    return await database.upgrade(engine, partial(store.seal_open, seals=seals) if source.exists() else None)
 
 
 async def _keep_up(embedded: EmbeddedPostgres) -> None:
@@ -132,7 +144,7 @@ async def open_service(
     settings = load_core_settings(environ)
     prepare_home(settings.home)
     metrics.BUILD_INFO.labels(version("okienko")).set(1)
-    async with open_database(settings) as engine:
+    async with open_database(settings, environ=environ) as engine:
         await require_schema(engine)
         keys = key_source(settings, environ)
         await audit_keys.prepare(engine, keys, now())
@@ -159,7 +171,7 @@ async def open_service(
         verifying = find_verifying(plugins, settings, environ)
         recovery = Recovery.build(
             engine, now, settings=settings, channels=plugins.channels, identity=identity, pack=pack, links=links,
-            sender=sender_proof(environ), verifying=verifying, calls=calls,
+            seals=Seals(keys), sender=sender_proof(environ), verifying=verifying, calls=calls,
         )  # fmt: skip
         service = Service(
             settings=settings,

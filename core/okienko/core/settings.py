@@ -21,6 +21,8 @@ GROUPS = ("site", "oidc", "senderproof")
 TEST_PREFIX = "OKIENKO_TEST_"
 """Variables that only the test suite reads."""
 
+_IDENTITIES = ("cli:", "local:", "oidc:")
+
 ROOT_HOME = Path("/var/lib/okienko")
 """Home when root starts okienko and its own data folder is closed to the system user that PostgreSQL runs as."""
 
@@ -64,6 +66,10 @@ class CoreSettings(PluginSettings):
     approvals_high: int = Field(
         default=2, ge=2, le=5, description="Different people who must approve one of high risk: a change of login"
     )
+    people: dict[str, list[str]] = Field(
+        default_factory=dict,
+        description="Who is who: an e-mail address to the person's other identities, as JSON, so that one person is one approver",
+    )
     action_hours: int = Field(default=72, ge=1, description="Hours after which a reset action that waits expires")
     cool_down_minutes: int = Field(
         default=120,
@@ -88,6 +94,18 @@ class CoreSettings(PluginSettings):
         default="INFO", description="Least level logged, to stderr"
     )
     log_format: Literal["json", "console"] = Field(default="json", description="One JSON object a line, or for the eye")
+
+    @field_validator("people")
+    @classmethod
+    def _addresses_and_identities(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
+        for address, names in value.items():
+            if "@" not in address or address.startswith(_IDENTITIES):
+                raise ValueError('write {"address@example": ["cli:LOGIN", "local:NAME", "oidc:ISSUER:SUBJECT"]}')
+            if wrong := [name for name in names if not name.startswith(_IDENTITIES) and "@" not in name]:
+                raise ValueError(
+                    f"{wrong[0]!r} is none of cli:LOGIN, local:NAME, oidc:ISSUER:SUBJECT, or a further address"
+                )
+        return value
 
     @field_validator("web_listen")
     @classmethod

@@ -33,6 +33,11 @@ NOTIFICATIONS = Counter(
     "okienko_notifications", "Messages to people, by kind and result", ["kind", "result"], registry=REGISTRY
 )
 PARKED = Counter("okienko_parked", "Work parked for a person, by job and reason", ["job", "reason"], registry=REGISTRY)
+APPROVALS_FORGED = Counter(
+    "okienko_approvals_forged",
+    "Approvals that were found with a missing or wrong seal, and not counted",
+    registry=REGISTRY,
+)
 RETRIES = Counter("okienko_job_retries", "Jobs put back after a transient failure", ["job"], registry=REGISTRY)
 STEP_SECONDS = Histogram(
     "okienko_step_duration_seconds",

@@ -132,7 +132,7 @@ class Stage:
         found = await self.value("SELECT id FROM reset_action WHERE case_id = $1", case)
         assert found is not None, await self.assessed(case)
         async with transaction(self.service.engine) as connection:
-            return await store.fetch(await raw_connection(connection), found)
+            return await store.fetch(await raw_connection(connection), self.service.recovery.approvals.seals, found)
 
     async def ends_as(self, action: Action, state: str) -> None:
         """Wait until the action is in that state, or fail as soon as it is in another final one."""
@@ -158,7 +158,11 @@ class Stage:
         """Each says yes to what was proposed, having checked what nobody could decide."""
         for actor in who:
             action = await self.service.recovery.approvals.approve(
-                action.frozen.action_id, actor, digest=action.frozen.digest, checked=action.frozen.must_check
+                action.frozen.action_id,
+                actor,
+                digest=action.frozen.digest,
+                decision=action.frozen.decision_sha256,
+                checked=action.frozen.must_check,
             )
         return action
 

@@ -120,7 +120,13 @@ async def test_another_name_needs_somebody_who_says_that_they_checked_it(desk: S
     assert await desk.state(case) == "human_review"
     approvals = desk.service.recovery.approvals
     with pytest.raises(ActionRefusedError, match="A5"):
-        await approvals.approve(action.frozen.action_id, ANNA, digest=action.frozen.digest, checked=())
+        await approvals.approve(
+            action.frozen.action_id,
+            ANNA,
+            digest=action.frozen.digest,
+            decision=action.frozen.decision_sha256,
+            checked=(),
+        )
     await approvals.refuse(action.frozen.action_id, ANNA, reason="inna osoba", solution="Dane się nie zgadzają.")
     await desk.closed(case)
     await desk.ends_as(action, "refused")
@@ -139,7 +145,11 @@ async def test_a_sender_that_nobody_vouches_for_is_for_a_human(desk: Stage, peer
     assert await desk.state(case) == "human_review"
     with pytest.raises(ActionRefusedError, match="A4"):
         await desk.service.recovery.approvals.approve(
-            action.frozen.action_id, ANNA, digest=action.frozen.digest, checked=()
+            action.frozen.action_id,
+            ANNA,
+            digest=action.frozen.digest,
+            decision=action.frozen.decision_sha256,
+            checked=(),
         )
 
 
@@ -188,7 +198,9 @@ async def test_what_was_shown_is_what_counts(desk: Stage, peer: Peer) -> None:
     action = await desk.action(case)
     other = replace(action.frozen, old_login="inny@poczta.example").digest
     with pytest.raises(ActionRefusedError):
-        await desk.service.recovery.approvals.approve(action.frozen.action_id, ANNA, digest=other, checked=())
+        await desk.service.recovery.approvals.approve(
+            action.frozen.action_id, ANNA, digest=other, decision=action.frozen.decision_sha256, checked=()
+        )
     myself = Actor("https://sso.invalid#jan", also_known_as=(action.frozen.old_login.upper(),))
     with pytest.raises(ActionRefusedError):
         await desk.approve(action, myself)

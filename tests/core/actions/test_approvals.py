@@ -21,7 +21,9 @@ async def test_a_digest_of_something_else_does_not_count(counter: Counter) -> No
     await counter.ask()
     action = await counter.action()
     with pytest.raises(ActionRefusedError, match="not the one that you were shown"):
-        await counter.bench.recovery.approvals.approve(action.frozen.action_id, ADA, digest="0" * 64, checked=())
+        await counter.bench.recovery.approvals.approve(
+            action.frozen.action_id, ADA, digest="0" * 64, decision=action.frozen.decision_sha256, checked=()
+        )
     assert (await counter.action()).approvals == ()
     assert await counter.bench.later() != []
     await counter.bench.settle()
@@ -60,7 +62,7 @@ async def test_the_holder_does_not_decide_about_their_own_account(counter: Count
 
 async def test_who_handled_the_case_does_not_approve_it(counter: Counter) -> None:
     await counter.ask()
-    await counter.bench.rows("UPDATE reset_action SET handlers = '{ada}' RETURNING 1")
+    await counter.handled_by("ada")
     with pytest.raises(ActionRefusedError, match="you handled this case"):
         await counter.approve(ADA)
     assert (await counter.approve(BEA)).state is S.READY
@@ -198,7 +200,7 @@ async def test_a_high_risk_by_hand_needs_a_second_person_and_the_cool_down(count
     await counter.ask(letter(f"{BODY_B}, login {JAN}", NEW, attachments=[("wniosek.pdf", b"%PDF")]))
     action = await counter.action()
     approvals, identity = counter.bench.recovery.approvals, action.frozen.action_id
-    rules, done = action.frozen.must_check, {"solution": "Login zmieniony."}
+    rules, done = action.frozen.must_check, {"solution": "Login zmieniony.", "code": await counter.code()}
     with pytest.raises(ActionRefusedError, match="must be checked by you first"):
         await desk.do_by_hand(approvals, identity, ADA, checked=[], **done)
     with pytest.raises(
@@ -224,7 +226,7 @@ async def test_what_okienko_does_itself_is_not_done_by_hand(counter: Counter) ->
     action = await counter.action()
     with pytest.raises(ActionRefusedError, match="by itself"):
         await desk.do_by_hand(
-            counter.bench.recovery.approvals, action.frozen.action_id, ADA, checked=[], solution="Zrobione."
+            counter.bench.recovery.approvals, action.frozen.action_id, ADA, code=None, checked=[], solution="Zrobione."
         )
     assert (await counter.action()).approvals == ()
 
@@ -232,12 +234,12 @@ async def test_what_okienko_does_itself_is_not_done_by_hand(counter: Counter) ->
 async def test_lists_show_approvals_and_what_was_tampered_with(counter: Counter) -> None:
     await counter.ask(letter(proof=None))
     await counter.approve(ADA, checked=["A4"])
-    (shown,) = await desk.list_actions(counter.bench.engine, everything=False)
+    (shown,) = await desk.list_actions(counter.bench.engine, counter.bench.seals, everything=False)
     assert (shown["state"], shown["risk"], shown["must_check"], shown["tampered"]) == ("ready", "low", ["A4"], False)
     assert [(a["who"], a["checked"]) for a in shown["approvals"]] == [("ada", ["A4"])]
     assert shown["digest"] == (await counter.action()).frozen.digest
     assert "stop_sha256" not in shown
     await counter.bench.rows("UPDATE reset_action SET steps = '{dance}' RETURNING 1")
-    shown = await desk.show_action(counter.bench.engine, shown["id"])
+    shown = await desk.show_action(counter.bench.engine, counter.bench.seals, shown["id"])
     assert shown["tampered"]
     assert [result["rule"] for result in shown["decision"]["results"]] == ["A1", "A2", "A3", "A4", "A5"]

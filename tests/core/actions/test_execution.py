@@ -164,6 +164,12 @@ async def test_what_reads_back_wrong_is_no_success(counter: Counter, monkeypatch
         "digest = repeat('0', 64)",
         "risk = 'low'",
         "risk = 'none'",
+        "handlers = '{ada}'",
+        "created_at = created_at - interval '1 day'",
+        "nonce = NULL",
+        "nonce = '\\x00'",
+        "seal = sha256('x')",
+        "seal = (SELECT seal FROM reset_action ORDER BY created_at LIMIT 1), account_ref = 'another'",
     ],
 )
 async def test_a_column_that_somebody_changed(counter: Counter, change: str) -> None:
@@ -189,7 +195,9 @@ async def test_a_tampered_action_is_neither_approved_nor_refused(counter: Counte
     approvals, identity = counter.bench.recovery.approvals, action.frozen.action_id
     for move in (
         approvals.find(identity),
-        approvals.approve(identity, ADA, digest=action.frozen.digest, checked=()),
+        approvals.approve(
+            identity, ADA, digest=action.frozen.digest, decision=action.frozen.decision_sha256, checked=()
+        ),
         approvals.refuse(identity, ADA, reason="x", solution="x"),
     ):
         with pytest.raises(TamperedError):
@@ -285,4 +293,4 @@ async def test_saving_writes_what_a_move_changed(counter: Counter) -> None:
             action, state=S.READY, not_before=action.created_at, expires_at=action.expires_at + HOUR, reason="x"
         )
         await store.save(raw, changed, now=counter.bench.clock(), who="x")
-        assert await store.fetch(raw, action.frozen.action_id) == changed
+        assert await store.fetch(raw, counter.bench.seals, action.frozen.action_id) == changed

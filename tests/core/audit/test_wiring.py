@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from core.audit.ledgerkit import START, intruder, raw_transaction
 from okienko.core import desk, parking
+from okienko.core.actions import store
 from okienko.core.actions.approvals import Actor
 from okienko.core.actions.links import Links
 from okienko.core.audit.anchor import trusted_keys
@@ -69,7 +71,7 @@ async def finish(service: Service) -> Any:
     """Work the mail off, refuse its reset action, and let the case close."""
     async with working(service.worker):
         await until_idle(service)
-        (action,) = await desk.list_actions(service.engine, everything=False)
+        (action,) = await desk.list_actions(service.engine, service.recovery.approvals.seals, everything=False)
         await service.recovery.approvals.refuse(
             action["id"], Actor("administrator", origin="web:192.0.2.7"), reason="nie ta osoba", solution="Odmowa."
         )
@@ -129,6 +131,24 @@ async def test_erasure_takes_the_person_out_of_every_table(service: Service, eng
     assert (again.keys, again.messages) == (0, 1)
 
 
+async def test_nothing_that_is_left_confirms_a_guess(service: Service, engine: AsyncEngine) -> None:
+    """Somebody who guesses address, text and date right, and has the database, is none the wiser: no hash of them is left."""
+    await take_in(service)
+    action = await finish(service)
+    async with raw_transaction(engine) as raw:
+        guessed = await store.fetch(raw, service.recovery.approvals.seals, action["id"])
+        keys = [row["key"] for row in await raw.fetch("SELECT key FROM seen")]
+    frozen = guessed.frozen
+    assert (frozen.account_ref, len(frozen.nonce), len(keys)) == (None, 16, 2)
+    await erase(engine, service.vault, str(action["case_id"]), reason="wniosek", who="iod", now=START)
+    after = await dump(engine)
+    # The digest stays in the audit, and is one of 2^128 that fit the guess.
+    assert frozen.digest in after
+    assert replace(frozen, nonce=b"").digest not in after
+    for secret in (frozen.nonce.hex(), frozen.decision_sha256, *(key.hex() for key in keys)):
+        assert secret not in after
+
+
 async def dump(engine: AsyncEngine) -> str:
     """Every row of okienko's own tables. The built-in CSD's schema stands for an outside system: see docs/audit.md."""
     async with raw_transaction(engine) as raw:
@@ -157,7 +177,8 @@ def recovery_with(service: Service, identity: MemoryIdentity) -> Recovery:
     plugins = service.plugins
     return Recovery.build(
         service.engine, service.now, settings=service.settings, channels=plugins.channels, identity=identity,
-        pack=plugins.procedures["puesc"], links=Links(bytes(32), "https://okienko.invalid"), sender=sender_proof({}), verifying=None,
+        pack=plugins.procedures["puesc"], links=Links(bytes(32), "https://okienko.invalid"),
+        seals=service.recovery.approvals.seals, sender=sender_proof({}), verifying=None,
         calls=Calls(10.0, on_stop=plugins.stop, on_resume=plugins.resume),
     )  # fmt: skip
 

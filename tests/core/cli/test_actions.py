@@ -48,6 +48,12 @@ def asked(place: Installation, folder: Path, text: str = BODY_A, *, attachment: 
     return action
 
 
+def code_of(place: Installation, action: dict[str, Any]) -> str:
+    """What `show` says."""
+    (shown,) = place.json_lines("action", "show", action["id"], "--json")
+    return str(shown["code"])
+
+
 def test_low_risk_by_hand_is_one_command(place: Installation, tmp_path: Path) -> None:
     action = asked(place, tmp_path)
     assert (action["state"], action["risk"], action["approvals"], action["approvals_wanted"]) == (
@@ -58,13 +64,20 @@ def test_low_risk_by_hand_is_one_command(place: Installation, tmp_path: Path) ->
     )
     assert (action["steps"], action["must_check"], len(action["digest"])) == (["by_hand"], ["A4", "A5"], 64)
     shown = okienko(place, "action", "show", action["id"]).stdout
-    assert f"okienko action done {action['id']} --checked A4 --checked A5 --solution" in shown
+    code = code_of(place, action)
+    assert f"okienko action done {action['id']} --code {code} --checked A4 --checked A5 --solution" in shown
     assert "risk      low: 1 different people must approve it" in shown
     assert action["digest"] in shown
-    refused = okienko(place, "action", "done", action["id"], "--checked", "A4", "--solution", "Zrobione.")
+    blind = okienko(
+        place, "action", "done", action["id"], "--checked", "A4", "--checked", "A5", "--solution", "Zrobione."
+    )
+    assert (blind.returncode, "says its --code" in blind.stderr) == (1, True)
+    refused = okienko(
+        place, "action", "done", action["id"], "--code", code, "--checked", "A4", "--solution", "Zrobione."
+    )
     assert (refused.returncode, "must be checked by you first: A5" in refused.stderr) == (1, True)
     done = okienko(
-        place, "action", "done", action["id"], "--checked", "A4", "--checked", "A5", "--solution", "Zrobione.", "--json",
+        place, "action", "done", action["id"], "--code", code, "--checked", "A4", "--checked", "A5", "--solution", "Zrobione.", "--json",
         LOGNAME="kto-inny", USER="kto-inny",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -79,12 +92,18 @@ def test_high_risk_says_who_has_to_approve_first(place: Installation, tmp_path: 
     action = asked(place, tmp_path, f"{BODY_B}, login jan@poczta.example", attachment=b"%PDF wniosek")
     checked = [part for rule in action["must_check"] for part in ("--checked", rule)]
     assert (action["risk"], action["approvals_wanted"]) == ("high", 2)
+    code = code_of(place, action)
+    nobody = okienko(place, "action", "approve", action["id"], "--code", code, *checked)
+    assert (nobody.returncode, f"nothing says which person {ME} is" in nobody.stderr) == (1, True)
+    people = {"OKIENKO_PEOPLE": json.dumps({"ja@urzad.example": [ME]})}
     for _ in range(2):
-        done = okienko(place, "action", "done", action["id"], *checked, "--solution", "Zrobione.")
+        done = okienko(
+            place, "action", "done", action["id"], "--code", code, *checked, "--solution", "Zrobione.", **people
+        )
         assert done.returncode == 1
         assert "it is a high risk: 1 more and different person has to approve it first" in done.stderr
-        assert f"okienko action approve {action['id']} --digest {action['digest'][:12]}" in done.stderr
-    again = okienko(place, "action", "approve", action["id"], "--digest", action["digest"], *checked)
+        assert f"okienko action show {action['id']}" in done.stderr
+    again = okienko(place, "action", "approve", action["id"], "--code", code, *checked, **people)
     assert (again.returncode, "you approved it already" in again.stderr) == (1, True)
     case = okienko(place, "case", action["number"]).stdout
     assert f"(high risk) waits for an administrator, who must check B4, B5, B6, B7; approved so far by {ME}" in case
@@ -94,14 +113,13 @@ def test_high_risk_says_who_has_to_approve_first(place: Installation, tmp_path: 
     assert "high" in listed
 
 
-def test_a_digest_of_something_else_is_refused(place: Installation, tmp_path: Path) -> None:
+def test_a_code_of_something_else_is_refused(place: Installation, tmp_path: Path) -> None:
     action = asked(place, tmp_path)
     checked = ("--checked", "A4", "--checked", "A5")
-    short = okienko(place, "action", "approve", action["id"], "--digest", action["digest"][:8], *checked)
-    assert (short.returncode, "at least the first 12 digits" in short.stderr) == (2, True)
-    stale = okienko(place, "action", "approve", action["id"], "--digest", "0" * 12, *checked)
-    assert (stale.returncode, "not the one that you were shown" in stale.stderr) == (1, True)
-    good = okienko(place, "action", "approve", action["id"], "--digest", action["digest"][:12], *checked)
+    for wrong in ("0" * 16, action["digest"], action["digest"][:16], code_of(place, action)[:15]):
+        stale = okienko(place, "action", "approve", action["id"], "--code", wrong, *checked)
+        assert (stale.returncode, "not the one that you were shown" in stale.stderr) == (1, True)
+    good = okienko(place, "action", "approve", action["id"], "--code", code_of(place, action), *checked)
     assert (good.returncode, f"okienko action done {action['id']}" in good.stdout) == (0, True)
 
 
@@ -117,6 +135,6 @@ def test_a_refusal_needs_a_reason_and_a_solution(place: Installation, tmp_path: 
 
 
 def test_an_action_that_is_not_there(place: Installation) -> None:
-    for command in (("show",), ("approve", "--digest", "0" * 12), ("done", "--solution", "x")):
+    for command in (("show",), ("approve", "--code", "0" * 16), ("done", "--solution", "x")):
         done = okienko(place, "action", command[0], str(uuid4()), *command[1:])
         assert (done.returncode, "there is no reset action" in done.stderr) == (1, True)

@@ -76,8 +76,8 @@ def action(state: str = "waiting", **changes: Any) -> dict[str, Any]:
 
 
 def test_it_gives_the_command_for_what_waits() -> None:
-    said = text(case(), [action(approvals=[{"who": "cli:ewa"}])])
-    assert "okienko action done act --checked A4 --checked A5 --solution '…'" in said
+    said = text(case(), [action(approvals=[{"who": "cli:ewa", "counts": True}, {"who": "zły", "counts": False}])])
+    assert "okienko action done act --code CODE --checked A4 --checked A5 --solution '…'" in said
     assert "(high risk) waits for an administrator, who must check A4, A5; approved so far by cli:ewa" in said
     assert "okienko action show act" in said
     assert "okienko close ZGL1" in text(case(state="registered"))

@@ -78,7 +78,7 @@ async def test_who_handled_the_case_or_owns_the_account_cannot_approve(
 async def test_a_stale_digest_or_a_changed_case_is_not_approved(desk: Desk) -> None:
     action = await desk.propose()
     anna = await desk.visitor()
-    stale = await anna.post(f"/actions/{action}/approve", {"digest": "0" * 64})
+    stale = await anna.post(f"/actions/{action}/approve", await desk.seen(action) | {"digest": "0" * 64})
     assert stale.status_code == 409
     assert "W międzyczasie treść się zmieniła" in stale.text
     await desk.execute("UPDATE cases SET decision = $1", Decision().model_dump_json())
@@ -141,7 +141,7 @@ async def test_an_auditor_looks_and_decides_nothing(desk: Desk) -> None:
         f"/actions/{action}/done",
         "/administrators/invite",
     ):
-        assert (await visitor.post(path, {"digest": await desk.digest_of(action)})).status_code == 403
+        assert (await visitor.post(path, await desk.seen(action))).status_code == 403
     assert await desk.state_of(action) == "waiting"
     assert [r.actor for r in desk.recorded(Recorded.DENIED)] == ["local:ola"] * 4
 
@@ -237,7 +237,7 @@ async def test_the_queue_has_tabs_and_pages(desk: Desk) -> None:
 async def test_forms_of_strangers_change_nothing(desk: Desk) -> None:
     action = await desk.propose()
     anna, bea = await desk.visitor("anna"), await desk.visitor("bea")
-    path, form = f"/actions/{action}/approve", {"digest": await desk.digest_of(action)}
+    path, form = f"/actions/{action}/approve", await desk.seen(action)
     good = csrf_token(anna.session.token)
     attempts = [
         ({**form}, {}),
@@ -278,6 +278,6 @@ async def test_nobody_sees_anything_without_a_sign_in(desk: Desk) -> None:
             answer = await nobody.get(path)
             assert answer.status_code == 303
             assert answer.headers["location"].startswith("/sign-in")
-        answer = await nobody.post(f"/actions/{action}/approve", data={"digest": await desk.digest_of(action)})
+        answer = await nobody.post(f"/actions/{action}/approve", data=await desk.seen(action))
         assert answer.headers["location"] == "/sign-in"
     assert await desk.rows("SELECT * FROM reset_approval") == []

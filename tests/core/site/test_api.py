@@ -68,10 +68,10 @@ async def test_a_decision_by_the_api_and_its_answers_fit_the_document(desk: Desk
     fits(document, "get_action", 200, one.json())
     assert one.json()["must_check"] == ["B5"]
     path = f"/api/v1/actions/{action}/approve"
-    unchecked = await anna.call(path, {"digest": one.json()["digest"]})
+    unchecked = await anna.call(path, {"digest": one.json()["digest"], "decision": one.json()["decision"]})
     assert (unchecked.status_code, "B5" in problem_of(unchecked)["detail"]) == (409, True)
     fits(document, "approve_action", 409, unchecked.json())
-    done = await anna.call(path, {"digest": one.json()["digest"], "checked": ["B5"]})
+    done = await anna.call(path, {k: one.json()[k] for k in ("digest", "decision")} | {"checked": ["B5"]})
     assert done.status_code == 200
     fits(document, "approve_action", 200, done.json())
     assert done.json()["approved_by"] == ["local:anna"]
@@ -96,7 +96,7 @@ async def test_done_by_hand(desk: Desk) -> None:
 async def test_a_session_needs_the_csrf_header_and_a_role(desk: Desk) -> None:
     action = await desk.propose()
     anna, ola = await desk.visitor(), await desk.visitor("ola", AUDITOR)
-    body = {"digest": await desk.digest_of(action)}
+    body = await desk.seen(action)
     path = f"/api/v1/actions/{action}/approve"
     for headers in (
         {},
@@ -128,7 +128,7 @@ async def test_a_session_needs_the_csrf_header_and_a_role(desk: Desk) -> None:
         (b"\xff", {}, 422),
         (b"{}", {"content-type": "text/plain"}, 415),
         (b" " * 70_000, {}, 413),
-        (b'{"digest": "' + b"0" * 64 + b'"}', {}, 409),
+        (b'{"digest": "' + b"0" * 64 + b'", "decision": "' + b"0" * 64 + b'"}', {}, 409),
     ],
 )  # fmt: skip
 async def test_bad_bodies_are_problems(desk: Desk, body: bytes, headers: dict[str, str], status: int) -> None:

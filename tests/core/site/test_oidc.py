@@ -345,7 +345,7 @@ async def test_the_api_takes_access_tokens_and_nothing_else(login: Login) -> Non
 
 async def test_a_program_approves_with_its_persons_token(login: Login) -> None:
     action = await login.desk.propose()
-    body = {"digest": await login.desk.digest_of(action)}
+    body = await login.desk.seen(action)
     headers = {"authorization": f"Bearer {login.idp.access_token()}"}
     async with login.desk.client() as program:
         del program.headers["sec-fetch-site"]

@@ -9,12 +9,14 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+import structlog
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from okienko.core.actions import store
 from okienko.core.actions.links import Links
 from okienko.core.actions.machine import Action
+from okienko.core.actions.seals import SealKind, Seals, Trust, moment
 from okienko.core.calls import Calls
 from okienko.core.database import raw_connection, transaction
 from okienko.core.events import NewEvent, append
@@ -23,8 +25,15 @@ from okienko.plugins.errors import MisconfiguredError, PermanentError
 from okienko.plugins.identity import Expected, PasswordRefusedError
 from okienko.schemas import EventType
 
+log = structlog.get_logger(__name__)
+
 MAX_ATTEMPTS = 10
 """Passwords that the backend may refuse before the link is used up."""
+
+
+def link_parts(link_id: UUID, action_id: UUID, token_sha256: bytes, expires_at: datetime) -> list[Any]:
+    """What the seal of a link is over, so that nobody gives a link of their own to another's account in the database."""
+    return [str(link_id), str(action_id), token_sha256.hex(), moment(expires_at)]
 
 
 class LinkSpentError(PermanentError):
@@ -59,12 +68,14 @@ class Activation:
         *,
         identity: Mapping[str, Starting],
         links: Links,
+        seals: Seals,
         calls: Calls,
     ) -> None:
         self._engine = engine
         self._now = now
         self._identity = identity
         self._links = links
+        self._seals = seals
         self._calls = calls
 
     async def look_up(self, token: str) -> OpenLink:
@@ -74,7 +85,7 @@ class Activation:
 
     async def _open(self, raw: Any, token: str, *, lock: bool) -> OpenLink:
         sql = (
-            "SELECT id, action_id, expires_at FROM activation "
+            "SELECT id, action_id, expires_at, token_sha256, seal, sealed_by FROM activation "
             "WHERE token_sha256 = $1 AND used_at IS NULL AND expires_at > $2 AND attempts < $3"
         )
         row = await raw.fetchrow(
@@ -82,7 +93,17 @@ class Activation:
         )
         if row is None:
             raise LinkSpentError
-        return OpenLink(row["id"], await store.fetch(raw, row["action_id"]), row["expires_at"])
+        parts = link_parts(row["id"], row["action_id"], row["token_sha256"], row["expires_at"])
+        trust = self._seals.look(SealKind.ACTIVATION, parts, row["sealed_by"], row["seal"])
+        if trust is not Trust.GENUINE:
+            log.error(
+                "activation link without a seal",
+                action="activate",
+                reset_action=str(row["action_id"]),
+                seal=trust.value,
+            )
+            raise LinkSpentError
+        return OpenLink(row["id"], await store.fetch(raw, self._seals, row["action_id"]), row["expires_at"])
 
     async def set_password(self, token: str, password: SecretStr, *, origin: str) -> None:
         """Set the password and use the link up.

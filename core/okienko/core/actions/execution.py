@@ -18,9 +18,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from okienko.core import cases
 from okienko.core.actions import machine, store
+from okienko.core.actions.activation import link_parts
+from okienko.core.actions.alarm import raise_alarm
 from okienko.core.actions.frozen import Step
 from okienko.core.actions.links import LinkKind, Links
-from okienko.core.actions.machine import Action, ActionPolicy, ActionRefusedError
+from okienko.core.actions.machine import Action, ActionPolicy, ActionRefusedError, ForgedApprovalError
+from okienko.core.actions.seals import SealKind, Seals
 from okienko.core.attempts import Attempts, Work
 from okienko.core.calls import Calls
 from okienko.core.cases import to_human_review
@@ -50,6 +53,7 @@ class Execution:
         policy: ActionPolicy,
         pack: ProcedurePack,
         links: Links,
+        seals: Seals,
         message_domain: str,
         activation_lifetime: timedelta,
         calls: Calls,
@@ -61,6 +65,7 @@ class Execution:
         self._policy = policy
         self._pack = pack
         self._links = links
+        self._seals = seals
         self._domain = message_domain
         self._lifetime = activation_lifetime
         self._calls = calls
@@ -73,7 +78,12 @@ class Execution:
         return await self._attempts.each(Job.EXECUTE, ids, _each(self._execute))
 
     async def _execute(self, action_id: UUID) -> None:
-        action = await self._start(action_id)
+        try:
+            action = await self._start(action_id)
+        except ForgedApprovalError as error:
+            # Parked by the alarm, with its audit entry: not a second time by who called.
+            await raise_alarm(self._engine, self._seals, action_id, error, self._now(), ACTOR)
+            return
         if action is None:
             return
         try:
@@ -86,7 +96,7 @@ class Execution:
         now = self._now()
         async with transaction(self._engine) as connection:
             raw = await raw_connection(connection)
-            action = await store.fetch(raw, action_id, lock=True)
+            action = await store.fetch(raw, self._seals, action_id, lock=True)
             if action.state is not ActionState.EXECUTING:
                 return
             await store.save(raw, machine.finish(action), now=now, who=ACTOR)
@@ -107,7 +117,7 @@ class Execution:
         async with transaction(self._engine) as connection:
             raw = await raw_connection(connection)
             try:
-                action = await store.fetch(raw, action_id, lock=True)
+                action = await store.fetch(raw, self._seals, action_id, lock=True)
             except store.TamperedError as error:
                 log.error("action tampered with", action="execute", reset_action=str(action_id), problem=str(error))  # noqa: TRY400
                 raise
@@ -115,18 +125,23 @@ class Execution:
             if expired != action:
                 await self._ended(raw, expired, now, str(expired.reason))
                 return None
-            ripe = machine.ripen(action, now=now)
-            if ripe.state is ActionState.COOLING and ripe.not_before is not None:
+            if action.state not in store.ENDED:
+                await store.refuse_ended(raw, action)
+            ripe = machine.ripen(action, self._policy, now=now)
+            if ripe.state in (ActionState.READY, ActionState.EXECUTING) and Step.BY_HAND not in action.frozen.steps:
+                self._backend(action)
+                # It got here by enough approvals. If they are not there, a person has to know: it is parked.
+                machine.must_be_agreed(ripe, self._policy)
+            over = ripe.cooled_at(self._policy)
+            if ripe.state in (ActionState.COOLING, ActionState.EXECUTING) and over is not None and now < over:
                 # The clock was set back, or the queue came early: the same job comes again.
-                await enqueue(connection, Job.EXECUTE, [str(action_id)], delay=ripe.not_before - now)
+                await enqueue(connection, Job.EXECUTE, [str(action_id)], delay=over - now)
                 return None
             if Step.BY_HAND in action.frozen.steps:
                 if ripe != action:
                     await store.save(raw, ripe, now=now, who=ACTOR)
                 return None
             action = ripe
-            if action.state in (ActionState.READY, ActionState.EXECUTING):
-                self._backend(action)
             state = await raw.fetchval("SELECT state FROM cases WHERE id = $1 FOR NO KEY UPDATE", action.frozen.case_id)
             if state == CaseState.CLOSED and action.state is ActionState.READY:
                 closed = machine.refuse(action, reason="its case was closed before it could be carried out", now=now)
@@ -178,7 +193,7 @@ class Execution:
         now = self._now()
         async with transaction(self._engine) as connection:
             raw = await raw_connection(connection)
-            action = await store.fetch(raw, action_id, lock=True)
+            action = await store.fetch(raw, self._seals, action_id, lock=True)
             if action.state is not ActionState.EXECUTING:
                 return
             # The whole text stands with the action, which can be erased; an event cannot.
@@ -192,13 +207,27 @@ class Execution:
         return await self._attempts.each(Job.ACTIVATE, ids, _each(self._activate))
 
     async def _activate(self, action_id: UUID) -> None:
+        try:
+            await self._send_link(action_id)
+        except ForgedApprovalError as error:
+            await raise_alarm(self._engine, self._seals, action_id, error, self._now(), ACTOR, Job.ACTIVATE)
+
+    async def _send_link(self, action_id: UUID) -> None:
         async with transaction(self._engine) as connection:
             raw = await raw_connection(connection)
-            action = await store.fetch(raw, action_id)
+            action = await store.fetch(raw, self._seals, action_id)
             sent = await raw.fetchval("SELECT 1 FROM activation WHERE action_id = $1", action_id)
-        frozen = action.frozen
-        if action.state is not ActionState.DONE or Step.ACTIVATE not in frozen.steps or sent or not frozen.account_ref:
-            return
+            frozen = action.frozen
+            if (
+                action.state is not ActionState.DONE
+                or Step.ACTIVATE not in frozen.steps
+                or sent
+                or not frozen.account_ref
+            ):
+                return
+            # Who can write `done` into the row must not get a link for it.
+            await store.refuse_ended(raw, action)
+            machine.must_be_agreed(action, self._policy)
         login = frozen.new_login if frozen.changes_login and frozen.new_login else frozen.old_login
         backend = await self._backend(action).ready()
         by_backend = Operation.SEND_ACTIVATION in backend.operations
@@ -230,9 +259,12 @@ class Execution:
             if message_id is None:
                 return
             token = self._links.fingerprint(self._links.token(LinkKind.ACTIVATE, message_id))
+            until = now + self._lifetime
+            seal = self._seals.make(SealKind.ACTIVATION, link_parts(message_id, action_id, token, until))
             await raw.execute(
-                "INSERT INTO activation (id, action_id, token_sha256, created_at, expires_at, attempts) VALUES ($1, $2, $3, $4, $5, 0)",
-                message_id, action_id, token, now, now + self._lifetime,
+                "INSERT INTO activation (id, action_id, token_sha256, created_at, expires_at, attempts, seal, sealed_by) "
+                "VALUES ($1, $2, $3, $4, $5, 0, $6, $7)",
+                message_id, action_id, token, now, until, seal.mac, seal.key,
             )  # fmt: skip
             data = {"action": str(action_id), "by": backend.name if by_backend else ACTOR}
             await notices.write(connection, raw)
@@ -248,7 +280,7 @@ class Execution:
         now = self._now()
         async with transaction(self._engine) as connection:
             raw = await raw_connection(connection)
-            action = await store.fetch(raw, action_id, lock=True)
+            action = await store.fetch(raw, self._seals, action_id, lock=True)
             expired = machine.expire(action, now=now)
             if expired != action:
                 await self._ended(raw, expired, now, str(expired.reason))

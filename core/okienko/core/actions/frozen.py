@@ -16,6 +16,11 @@ def decision_sha256(decision: Decision) -> str:
     return hashlib.sha256(decision.model_dump_json().encode()).hexdigest()
 
 
+def shown_code(digest: str, decision: str) -> str:
+    """The short code of what a person is shown at the command line: 16 hex digits over the action's digest and the decision's hash."""
+    return hashlib.sha256(f"okienko shown v1\0{digest}\0{decision}".encode()).hexdigest()[:16]
+
+
 class Step(StrEnum):
     """One change to an account."""
 
@@ -43,6 +48,9 @@ class Frozen:
     """Of the decision, rule by rule with its evidence, that was shown."""
     must_check: tuple[str, ...] = ()
     """Rules that nobody could decide and that each approver confirms to have checked."""
+    nonce: bytes = b""
+    """Random, so that nobody can confirm a guessed address by the digest, which stays in the audit when all else is erased. Empty
+    for what was proposed before there were nonces."""
 
     @property
     def changes_login(self) -> bool:
@@ -52,9 +60,12 @@ class Frozen:
     @property
     def digest(self) -> str:
         """SHA-256, hex, over a canonical JSON array of all parts in their order."""
-        parts = [
+        parts: list[object] = [
             "okienko reset action v1", str(self.action_id), str(self.case_id), self.backend, self.account_ref,
             self.old_login, self.new_login, [step.value for step in self.steps], self.decision_sha256, list(self.must_check),
         ]  # fmt: skip
+        if self.nonce:
+            parts[0] = "okienko reset action v2"
+            parts.append(self.nonce.hex())
         text = json.dumps(parts, ensure_ascii=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()

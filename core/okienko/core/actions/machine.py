@@ -19,13 +19,23 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from okienko.core.actions import people
 from okienko.core.actions.frozen import Frozen
+from okienko.core.actions.seals import Trust
 from okienko.plugins.errors import PermanentError
 from okienko.schemas import ActionState as S
 
 
 class ActionRefusedError(PermanentError):
-    """The move is not allowed; nothing was changed."""
+    """The move is not allowed; nothing was changed. `key` names the reasons that the pages have words of their own for."""
+
+    def __init__(self, text: str, *, key: str = "other") -> None:
+        super().__init__(text)
+        self.key = key
+
+
+class ForgedApprovalError(PermanentError):
+    """A stored approval was not given: its seal is missing or wrong."""
 
 
 class Risk(StrEnum):
@@ -60,6 +70,19 @@ class Approval:
     at: datetime
     digest: str
     """Of what was shown; see Frozen.digest."""
+    names: frozenset[str] = frozenset()
+    """Every name of the person; see okienko.core.actions.people."""
+    decision: str = ""
+    """SHA-256 of the decision that was shown."""
+    checked: tuple[str, ...] = ()
+    """Rules that this person says they checked."""
+    trust: Trust = Trust.GENUINE
+    """What the seal says, for one that was read from the database. Only a genuine one counts."""
+
+    @property
+    def person(self) -> tuple[str, frozenset[str]]:
+        """Who it was, with all their names."""
+        return self.who, self.names | {self.who}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +101,34 @@ class Action:
     """Names under which the account's holder would sign in: old and new login, lower case."""
     not_before: datetime | None = None
     reason: str | None = None
+    trust: Trust = Trust.GENUINE
+    """What the seal of the proposal says, for one that was read from the database."""
+
+    @property
+    def counting(self) -> tuple[Approval, ...]:
+        """The approvals that are genuine, for exactly this action, by people who may."""
+        digest = self.frozen.digest
+        return tuple(
+            a
+            for a in self.approvals
+            if a.trust is Trust.GENUINE and hmac.compare_digest(a.digest, digest) and not self.barred(*a.person)
+        )
 
     @property
     def agreed_by(self) -> frozenset[str]:
-        """Different people whose approval is for exactly this action."""
-        digest = self.frozen.digest
-        return frozenset(
-            a.who for a in self.approvals if hmac.compare_digest(a.digest, digest) and not self.barred(a.who)
-        )
+        """Different people whose approval counts, each by one of their names."""
+        return frozenset(people.distinct([a.person for a in self.counting]))
+
+    def approved_as(self, who: str, also_known_as: Iterable[str] = ()) -> bool:
+        """Whether the person's approval is there already, under whatever identity they gave it."""
+        names = frozenset({who, *also_known_as})
+        return any(not people.different((who, names), a.person) for a in self.counting)
+
+    def cooled_at(self, policy: ActionPolicy) -> datetime | None:
+        """When the cool-down is over; None before enough people approved. An earlier time in the database is nobody's word."""
+        if self.not_before is None or not self.frozen.changes_login or not self.counting:
+            return self.not_before
+        return max(self.not_before, max(a.at for a in self.counting) + policy.cool_down)
 
     @property
     def is_open(self) -> bool:
@@ -94,29 +137,46 @@ class Action:
 
     def barred(self, who: str, also_known_as: Iterable[str] = ()) -> bool:
         """Whether the person may not approve: they handled the case, or it is about their own account."""
-        names = {who.lower(), *(name.lower() for name in also_known_as)}
-        return not names.isdisjoint({h.lower() for h in self.handlers} | self.subject_names)
+        return people.overlap({who, *also_known_as}, self.handlers | self.subject_names)
 
 
 _OPEN = frozenset({S.WAITING, S.COOLING, S.READY})
 
 
 def approve(
-    action: Action, policy: ActionPolicy, *, who: str, also_known_as: Iterable[str], digest: str, now: datetime
-) -> Action:
-    """Add an approval; the last one needed starts the cool-down, or makes the action ready at once."""
+    action: Action, policy: ActionPolicy, *, who: str, also_known_as: Iterable[str], digest: str, decision: str,
+    now: datetime, checked: Iterable[str] = (),
+) -> Action:  # fmt: skip
+    """Add an approval of what was shown (`digest`, and `decision` by its SHA-256); the last one needed starts the cool-down, or
+    makes the action ready at once. `also_known_as` are all names of the person; see People."""
     _must_be(action, S.WAITING)
     _not_expired(action, now)
-    if action.barred(who, also_known_as):
+    must_be_trusted(action)
+    names = frozenset({who, *also_known_as})
+    if action.barred(who, names):
         raise ActionRefusedError(
-            "you handled this case or it is about your own account: somebody else has to approve it"
+            "you handled this case or it is about your own account: somebody else has to approve it", key="barred"
         )
-    if not hmac.compare_digest(digest, action.frozen.digest):
-        raise ActionRefusedError("the action is not the one that you were shown: read it again, then decide")
-    if who in action.agreed_by:
-        raise ActionRefusedError("you approved it already: a different person has to be the next one")
-    agreed = replace(action, approvals=(*action.approvals, Approval(who, now, digest)))
-    if len(agreed.agreed_by) < policy.approvals[action.risk]:
+    if not hmac.compare_digest(digest, action.frozen.digest) or not hmac.compare_digest(
+        decision, action.frozen.decision_sha256
+    ):
+        raise ActionRefusedError(
+            "the action is not the one that you were shown: read it again, then decide", key="digest"
+        )
+    needed = policy.approvals[action.risk]
+    if needed > 1 and people.cannot_be_told(who, names):
+        raise ActionRefusedError(
+            f"it needs {needed} different people, and nothing says which person {who} is: name their e-mail address in OKIENKO_PEOPLE, "
+            "or approve it on the pages"
+        )
+    if action.approved_as(who, names):
+        raise ActionRefusedError(
+            "you approved it already, or nothing tells you and who did apart: a different person has to be the next one",
+            key="already",
+        )
+    approval = Approval(who, now, digest, names, decision, tuple(checked))
+    agreed = replace(action, approvals=(*action.approvals, approval))
+    if len(agreed.agreed_by) < needed:
         return agreed
     # What was approved at the last moment must not expire while it cools down, or before a person could do it by hand.
     not_before = now + policy.cool_down if action.frozen.changes_login else now
@@ -148,28 +208,52 @@ def expire(action: Action, *, now: datetime) -> Action:
     return action
 
 
-def ripen(action: Action, *, now: datetime) -> Action:
+def ripen(action: Action, policy: ActionPolicy, *, now: datetime) -> Action:
     """End the cool-down when its time is over; otherwise the action is given back as it is."""
-    if action.state is S.COOLING and action.not_before is not None and now >= action.not_before:
+    over = action.cooled_at(policy)
+    if action.state is S.COOLING and over is not None and now >= over:
         return replace(action, state=S.READY)
     return action
 
 
 def begin(action: Action, policy: ActionPolicy, *, now: datetime) -> Action:
-    """The execution begins. An action that is executing already goes on: every step of it is idempotent."""
-    if action.state is S.EXECUTING:
-        return action
-    if action.state is not S.COOLING:
-        _must_be(action, S.READY)
-    _not_expired(action, now)
-    if action.state is S.COOLING or action.not_before is None or now < action.not_before:
+    """The execution begins. An action that is executing already goes on: every step of it is idempotent.
+
+    Raises ActionRefusedError for what may not be carried out now, ForgedApprovalError for what somebody put there.
+    """
+    if action.state is not S.EXECUTING:
+        if action.state is not S.COOLING:
+            _must_be(action, S.READY)
+        _not_expired(action, now)
+    over = action.cooled_at(policy)
+    if action.state is S.COOLING or over is None or now < over:
         raise ActionRefusedError(
             "the cool-down is not over yet: the holder of the account may stop the change"
-            + (f" until {action.not_before:%Y-%m-%d %H:%M} UTC" if action.not_before else "")
+            + (f" until {over:%Y-%m-%d %H:%M} UTC" if over else "")
         )
+    must_be_agreed(action, policy)
+    return replace(action, state=S.EXECUTING)
+
+
+def must_be_agreed(action: Action, policy: ActionPolicy) -> None:
+    """Raise ForgedApprovalError or ActionRefusedError unless enough different people approved exactly this action."""
+    must_be_trusted(action)
     if len(action.agreed_by) < policy.approvals[action.risk]:
         raise ActionRefusedError("not enough different people approved exactly this action")
-    return replace(action, state=S.EXECUTING)
+
+
+def must_be_trusted(action: Action) -> None:
+    """Raise ForgedApprovalError for an action with an approval that nobody gave, ActionRefusedError for one that is not sealed."""
+    if forged := [a.who for a in action.approvals if a.trust is not Trust.GENUINE]:
+        raise ForgedApprovalError(
+            f"the reset action {action.frozen.action_id} has approvals whose seal is missing or wrong, by: {', '.join(forged)}. They "
+            "were written by somebody without okienko's keyring, or under a key that it lacks; nothing is carried out. Run `okienko "
+            "audit verify`, find out who did it, then refuse the action: the person asks again"
+        )
+    if action.trust is not Trust.GENUINE:
+        raise ActionRefusedError(
+            "the action is not sealed: an older okienko proposed it, or somebody put it into the database. Refuse it; the person asks again"
+        )
 
 
 def finish(action: Action) -> Action:

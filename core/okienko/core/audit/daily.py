@@ -13,6 +13,8 @@ from typing import Any
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from okienko.core.actions.auditing import check_approvals
+from okienko.core.actions.seals import Seals
 from okienko.core.audit import anchor as anchors
 from okienko.core.audit.entries import AuditAction, NewEntry
 from okienko.core.audit.keyring import KeySource
@@ -64,6 +66,7 @@ async def check(engine: AsyncEngine, keys: KeySource, folder: Path) -> Report:
     started = time.perf_counter()
     found, unreadable = await asyncio.to_thread(anchors.read_folders, [folder])
     report = await verify(engine, found, anchors.trusted_keys(keys.load()), unreadable)
+    report.findings += await check_approvals(engine, Seals(keys))
     facts = {
         "action": "audit_verify", "entries": report.entries, "hash": report.hash.hex(), "anchors": report.anchors,
         "seconds": round(time.perf_counter() - started, 3),

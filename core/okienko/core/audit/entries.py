@@ -33,6 +33,8 @@ class AuditAction(StrEnum):
     NOTIFICATION_FAILED = "notification_failed"
     ACTION_PROPOSED = "action_proposed"
     ACTION_APPROVED = "action_approved"
+    APPROVAL_FORGED = "approval_forged"
+    """A stored approval had no seal, or a wrong one: it did not count."""
     ACTION_REJECTED = "action_rejected"
     ACTION_STOPPED = "action_stopped"
     ACTION_EXECUTED = "action_executed"

@@ -44,10 +44,12 @@ class Problem(StrEnum):
     """An anchor's file is altered, foreign, or does not follow the one before it."""
     ANCHOR_MISSING = "anchor_missing"
     """The chain tells of an anchor whose file is not there."""
+    APPROVAL = "approval"
+    """An approval that the audit does not tell of or whose seal is wrong, or an execution without enough approvals."""
 
 
-_RANK = {Problem.ANCHOR: 1, Problem.ANCHOR_MISSING: 2}
-"""What is said of the chain itself comes before what is said of the anchors' files."""
+_RANK = {Problem.ANCHOR: 1, Problem.ANCHOR_MISSING: 2, Problem.APPROVAL: 3}
+"""What is said of the chain itself comes before what is said of the anchors' files and of approvals."""
 
 
 @dataclass(frozen=True, slots=True)

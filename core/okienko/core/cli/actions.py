@@ -24,10 +24,11 @@ IdArgument = Annotated[UUID, typer.Argument(metavar="ID", help="From `okienko ac
 CheckedOption = Annotated[
     list[str] | None, typer.Option(help="Rule that you checked yourself; repeat for each", show_default=False)
 ]
+CodeOption = Annotated[str, typer.Option(help="What `show` says: you approve exactly what you saw")]
 SolutionOption = Annotated[str, typer.Option(help="What the person is told, in Polish")]
 
 _WORKER = "a running `okienko serve` does it"
-_SHORTEST_DIGEST = 12
+_SHORT_DIGEST = 12
 
 
 def add_to(app: typer.Typer) -> None:
@@ -52,12 +53,12 @@ def add_to(app: typer.Typer) -> None:
     @group.command()
     def approve(
         action_id: IdArgument,
-        digest: Annotated[str, typer.Option(help="What `show` says: you approve exactly what you saw")],
+        code: CodeOption,
         checked: CheckedOption = None,
         as_json: JsonOption = False,
     ) -> None:
         """Approve it. When enough different people have, okienko carries it out, or you do by hand."""
-        asyncio.run(_approve(action_id, digest, checked or [], as_json))
+        asyncio.run(_approve(action_id, code, checked or [], as_json))
 
     @group.command()
     def refuse(
@@ -71,10 +72,16 @@ def add_to(app: typer.Typer) -> None:
 
     @group.command()
     def done(
-        action_id: IdArgument, solution: SolutionOption, checked: CheckedOption = None, as_json: JsonOption = False
+        action_id: IdArgument,
+        solution: SolutionOption,
+        code: Annotated[
+            str | None, typer.Option(help="What `show` says; needed unless you approved it already", show_default=False)
+        ] = None,
+        checked: CheckedOption = None,
+        as_json: JsonOption = False,
     ) -> None:
         """Mark it done, after you carried it out in your own tool; it approves it as you, if you have not yet."""
-        asyncio.run(_done(action_id, checked or [], _said(solution, "--solution"), as_json))
+        asyncio.run(_done(action_id, code, checked or [], _said(solution, "--solution"), as_json))
 
 
 def _actor() -> Actor:
@@ -89,7 +96,7 @@ def _actor() -> Actor:
 
 async def _list(everything: bool, as_json: bool) -> None:  # noqa: FBT001  an option's value
     async with open_service() as service:
-        rows = await desk.list_actions(service.engine, everything=everything)
+        rows = await desk.list_actions(service.engine, service.recovery.approvals.seals, everything=everything)
         wanted = service.recovery.policy.approvals
     for row in rows:
         row["approvals_wanted"] = wanted.get(row["risk"])
@@ -99,8 +106,8 @@ async def _list(everything: bool, as_json: bool) -> None:  # noqa: FBT001  an op
         return
     for row in rows:
         row["steps"], row["must_check"] = " ".join(row["steps"]), " ".join(row["must_check"])
-        row["approvals"] = f"{len(row['approvals'])}/{row['approvals_wanted']}"
-        row["digest"] = "TAMPERED" if row["tampered"] else row["digest"][:_SHORTEST_DIGEST]
+        row["approvals"] = f"{row['agreed']}/{row['approvals_wanted']}" + (" FORGED" if row["forged"] else "")
+        row["digest"] = "TAMPERED" if row["tampered"] else row["digest"][:_SHORT_DIGEST]
     print_table(
         rows,
         ("id", "number", "procedure", "backend", "state", "risk", "approvals", "must_check", "steps", "digest"),
@@ -111,7 +118,7 @@ async def _list(everything: bool, as_json: bool) -> None:  # noqa: FBT001  an op
 
 async def _show(action_id: UUID, as_json: bool) -> None:  # noqa: FBT001  an option's value
     async with open_service() as service:
-        shown = await desk.show_action(service.engine, action_id)
+        shown = await desk.show_action(service.engine, service.recovery.approvals.seals, action_id)
         shown["approvals_wanted"] = service.recovery.policy.approvals.get(shown["risk"])
     if as_json:
         print_json(shown)
@@ -124,6 +131,10 @@ def describe(shown: Mapping[str, Any]) -> Iterator[str]:
     yield f"reset action {shown['id']} of case {shown['number'] or shown['case_id']}"
     if shown["tampered"]:
         yield "  IT WAS CHANGED IN THE DATABASE after it was proposed. It cannot be approved: find out who did it."
+    elif shown["forged"]:
+        yield "  AN APPROVAL HAS NO RIGHT SEAL: nobody gave it, or the keyring lacks its key. Run `okienko audit verify`."
+    elif not shown["sealed"] and shown["state"] == ActionState.WAITING:
+        yield "  It is not sealed: an older okienko proposed it, or somebody put it there. Refuse it; the person asks again."
     yield f"  state     {shown['state']}" + (f": {clean(shown['reason'])}" if shown["reason"] else "")
     yield f"  risk      {shown['risk']}: {shown['approvals_wanted']} different people must approve it"
     yield f"  backend   {shown['backend']}" + (
@@ -137,8 +148,9 @@ def describe(shown: Mapping[str, Any]) -> Iterator[str]:
     if shown["not_before"]:
         yield f"  not before {shown['not_before']:%Y-%m-%d %H:%M} UTC"
     for approval in shown["approvals"]:
+        mark = "" if approval["counts"] else ", NOT COUNTED"
         checked = f", who checked {', '.join(approval['checked'])}" if approval["checked"] else ""
-        yield f"  approved  {approval['at']:%Y-%m-%d %H:%M} UTC by {clean(approval['who'])}{checked}"
+        yield f"  approved  {approval['at']:%Y-%m-%d %H:%M} UTC by {clean(approval['who'])}{checked}{mark}"
     yield f"  digest    {shown['digest']}"
     yield ""
     yield "Why it may be done:"
@@ -146,26 +158,20 @@ def describe(shown: Mapping[str, Any]) -> Iterator[str]:
     for result in shown["decision"]["results"]:
         yield f"  {marks[result['verdict']]} {result['rule']:<3} {clean(result['text_en'])}"
         yield f"          {clean(result['evidence'])}"
-    if shown["state"] == ActionState.WAITING and not shown["tampered"]:
+    if shown["state"] == ActionState.WAITING and shown["sealed"] and not shown["tampered"]:
         checked = "".join(f" --checked {rule}" for rule in shown["must_check"])
-        digest = shown["digest"][:_SHORTEST_DIGEST]
         yield ""
         yield f"Look at {', '.join(shown['must_check']) or 'it'} yourself, then one of:"
-        yield f"  okienko action approve {shown['id']} --digest {digest}{checked}"
+        yield f"  okienko action approve {shown['id']} --code {shown['code']}{checked}"
         yield f"  okienko action refuse {shown['id']} --reason '…' --solution '…'"
         if "by_hand" in shown["steps"]:
-            yield f"  okienko action done {shown['id']}{checked} --solution '…'   (when you did it in your own tool)"
+            yield f"  okienko action done {shown['id']} --code {shown['code']}{checked} --solution '…'   (when you did it in your own tool)"
 
 
-async def _approve(action_id: UUID, digest: str, checked: list[str], as_json: bool) -> None:  # noqa: FBT001  an option's value
-    digest = digest.strip().lower()
-    if len(digest) < _SHORTEST_DIGEST:
-        raise typer.BadParameter(f"at least the first {_SHORTEST_DIGEST} digits", param_hint="--digest")
+async def _approve(action_id: UUID, code: str, checked: list[str], as_json: bool) -> None:  # noqa: FBT001  an option's value
     async with open_service() as service:
         approvals = service.recovery.approvals
-        action = await approvals.find(action_id)
-        whole = action.frozen.digest if action.frozen.digest.startswith(digest) else digest
-        action = await approvals.approve(action_id, _actor(), digest=whole, checked=checked)
+        action = await desk.approve_shown(approvals, action_id, _actor(), code=code, checked=checked)
         missing = approvals.wanted(action) - len(action.agreed_by)
     _tell(action, as_json, _after_approval(action, missing))
 
@@ -186,10 +192,16 @@ async def _refuse(action_id: UUID, reason: str, solution: str, as_json: bool) ->
     _tell(action, as_json, f"refused; closing of case {action.frozen.case_id} was requested; {_WORKER}")
 
 
-async def _done(action_id: UUID, checked: list[str], solution: str, as_json: bool) -> None:  # noqa: FBT001  an option's value
+async def _done(
+    action_id: UUID,
+    code: str | None,
+    checked: list[str],
+    solution: str,
+    as_json: bool,  # noqa: FBT001  an option's value
+) -> None:
     async with open_service() as service:
         action = await desk.do_by_hand(
-            service.recovery.approvals, action_id, _actor(), checked=checked, solution=solution
+            service.recovery.approvals, action_id, _actor(), code=code, checked=checked, solution=solution
         )
     _tell(action, as_json, f"done; closing of case {action.frozen.case_id} was requested; {_WORKER}")
 

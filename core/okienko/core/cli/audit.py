@@ -16,6 +16,8 @@ import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from okienko.core import cases
+from okienko.core.actions.auditing import check_approvals
+from okienko.core.actions.seals import Seals
 from okienko.core.audit import anchor as anchors
 from okienko.core.audit import chain, erasure
 from okienko.core.audit.daily import anchor_now
@@ -23,7 +25,7 @@ from okienko.core.audit.entries import AuditAction, NewEntry
 from okienko.core.audit.keyring import KeySource
 from okienko.core.audit.log import record
 from okienko.core.audit.vault import Erased, Vault
-from okienko.core.audit.verify import Finding, Report, read_entries, read_head, verify
+from okienko.core.audit.verify import Finding, Problem, Report, read_entries, read_head, verify
 from okienko.core.cli.output import JsonOption, print_json
 from okienko.core.database import raw_connection, transaction
 from okienko.core.service import anchor_folder, key_source, open_database, open_service, prepare_home, require_schema
@@ -51,7 +53,7 @@ def add_to(app: typer.Typer) -> None:
         ] = None,
         as_json: JsonOption = False,
     ) -> None:
-        """Check the chain, its head and the anchors. Exit 1 if anything is wrong; the first broken link is named."""
+        """Check the chain, its head, the anchors and the approvals. Exit 1 if anything is wrong; the first broken link is named."""
         for path in (*(anchor_folders or ()), *(public_keys or ())):
             if not path.exists():
                 sys.stderr.write(f"okienko: {path} does not exist\n")
@@ -107,7 +109,9 @@ async def _verify(folders: list[Path], public_keys: list[Path]) -> Report:
         ring = None if public_keys or not keys.exists() else keys.load()
         trusted = anchors.trusted_keys(ring, public_keys)
         found, unreadable = anchors.read_folders([anchor_folder(settings), *folders])
-        return await verify(engine, found, trusted, unreadable)
+        report = await verify(engine, found, trusted, unreadable)
+        report.findings += await check_approvals(engine, Seals(keys) if keys.exists() else None)
+        return report
 
 
 def _finding_json(finding: Finding) -> dict[str, Any]:
@@ -144,7 +148,8 @@ def report_text(report: Report) -> str:
     for finding in sorted(report.findings, key=lambda f: f is not report.first_broken):
         between = " and ".join(f"{at:%Y-%m-%d %H:%M:%S} UTC" for at in (finding.after, finding.before) if at)
         span = f" (between {between})" if finding.after and finding.before else f" (time: {between})" if between else ""
-        lines.append(f"  {finding.problem.value} at entry {finding.seq}: {finding.text}{span}")
+        where = f" at entry {finding.seq}" if finding.seq or finding.problem is not Problem.APPROVAL else ""
+        lines.append(f"  {finding.problem.value}{where}: {finding.text}{span}")
     return "\n".join(lines) + "\n"
 
 

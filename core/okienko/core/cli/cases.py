@@ -84,7 +84,7 @@ async def _cases(state: CaseState | None, limit: int, as_json: bool) -> None:  #
 async def _case(key: str, as_json: bool) -> None:  # noqa: FBT001  an option's value
     async with open_service() as service:
         shown = await desk.show_case(service.engine, key)
-        actions = await desk.list_actions(service.engine, everything=True)
+        actions = await desk.list_actions(service.engine, service.recovery.approvals.seals, everything=True)
         parked = await parking.list_parked(service.engine)
     case_id = str(shown["case"]["id"])
     mine = {case_id} | {

@@ -95,7 +95,7 @@ def _action(action: Mapping[str, Any]) -> Iterator[str]:
     checked = "".join(f" --checked {rule}" for rule in action["must_check"])
     if state == "waiting":
         must = ", ".join(action["must_check"])
-        given = ", ".join(clean(approval["who"]) for approval in action["approvals"])
+        given = ", ".join(clean(approval["who"]) for approval in action["approvals"] if approval["counts"])
         yield (
             f"  reset action {identity} ({action['risk']} risk) waits for an administrator"
             + (f", who must check {must}" if must else "")
@@ -103,7 +103,7 @@ def _action(action: Mapping[str, Any]) -> Iterator[str]:
         )
         yield f"    what and why: okienko action show {identity}"
         if by_hand:
-            yield f"    afterwards: okienko action done {identity}{checked} --solution '…'"
+            yield f"    afterwards: okienko action done {identity} --code CODE{checked} --solution '…'"
     elif state == "cooling":
         yield f"  reset action {identity} is approved; the holder may stop it until {_stamp(action['not_before'])}"
     elif state == "ready" and by_hand:

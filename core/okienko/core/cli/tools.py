@@ -16,7 +16,7 @@ from okienko.core import database
 from okienko.core.audit.entries import AuditAction, NewEntry
 from okienko.core.audit.log import record
 from okienko.core.cli.output import JsonOption, print_json, print_table
-from okienko.core.service import load_plugins, open_database, prepare_home
+from okienko.core.service import load_plugins, open_database, prepare_home, upgrade_database
 from okienko.core.settings import load_core_settings
 from okienko.plugins.context import utc_now
 
@@ -85,7 +85,7 @@ async def _upgrade() -> list[str]:
     settings = load_core_settings(os.environ)
     prepare_home(settings.home)
     async with open_database(settings, migrate=False) as engine:
-        done = await database.upgrade(engine)
+        done = await upgrade_database(engine, settings, os.environ)
         if done:
             async with database.transaction(engine) as connection:
                 entry = NewEntry(AuditAction.SCHEMA_UPGRADED, utc_now(), getpass.getuser(), data={"done": done})

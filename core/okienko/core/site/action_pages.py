@@ -87,6 +87,7 @@ class _Actions:
             "names": actionview.people(whole), "details": actionview.details, "states": [s.value for s in ActionState],
             "kinds": [k.value for k in NotificationKind],
             "to_check": actionview.rules_to_check(whole), "by_hand": Step.BY_HAND in action.frozen.steps,
+            "shown_decision": self._site.decision_sha256(whole.case.decision),
             "tab": next(tab.value for tab, states in STATES.items() if action.state in states),
             "no_approval": actionview.cannot_approve(action, session.person, unchanged=unchanged, now=now),
             "no_refusal": actionview.cannot_refuse(action, now),
@@ -104,7 +105,8 @@ class _Actions:
         checked = tuple(form.all("checked"))
         try:
             await self._decisions.approve(
-                whole, self._site.actor(request, session.person), session.person, digest=form.one("digest"), checked=checked
+                whole, self._site.actor(request, session.person), session.person, digest=form.one("digest"),
+                decision=form.one("decision"), checked=checked,
             )  # fmt: skip
         except RefusedDecisionError as error:
             return await self._again(request, session, error, checked=checked)

@@ -10,6 +10,7 @@ from datetime import datetime
 from okienko.core.actions import machine
 from okienko.core.actions.frozen import Step
 from okienko.core.actions.machine import Action, ActionPolicy
+from okienko.core.actions.seals import Trust
 from okienko.core.site.people import Person
 from okienko.core.site.queue import Whole
 from okienko.schemas import ActionState, CaseEvent, RuleResult
@@ -44,7 +45,11 @@ def cannot_approve(action: Action, person: Person, *, unchanged: bool, now: date
         return problem("changed")
     if action.barred(person.who, person.emails):
         return problem("barred")
-    if person.who in action.agreed_by:
+    if any(approval.trust is not Trust.GENUINE for approval in action.approvals):
+        return problem("forged")
+    if action.trust is not Trust.GENUINE:
+        return problem("unsealed")
+    if action.approved_as(person.who, person.emails):
         return problem("already")
     return None
 
@@ -63,7 +68,9 @@ def cannot_finish(action: Action, policy: ActionPolicy, now: datetime) -> Proble
     if action.state not in (*_OPEN, ActionState.EXECUTING):
         return problem("state", state=action.state.value)
     try:
-        machine.begin(machine.ripen(action, now=now), policy, now=now)
+        machine.begin(machine.ripen(action, policy, now=now), policy, now=now)
+    except machine.ForgedApprovalError:
+        return problem("forged")
     except machine.ActionRefusedError:
         return problem("not_ready")
     return None

@@ -169,7 +169,8 @@ class _Api:
         whole = await self._site.queue.whole(request.path_params["id"])
         await self._site.note(request, Recorded.VIEWED, person.who, case_id=whole.case.id, reason="api")
         needed = self._site.policy.approvals[whole.action.risk]
-        return m.to_detail(whole, needed, unchanged=self._decisions.unchanged(whole))
+        decision = self._site.decision_sha256(whole.case.decision)
+        return m.to_detail(whole, needed, decision=decision)
 
     async def approve_action(self, request: Request) -> m.ActionChanged:
         """One yes."""
@@ -177,7 +178,9 @@ class _Api:
         body = await _body(request, m.ApproveRequest)
         whole = await self._site.queue.whole(request.path_params["id"])
         actor = self._site.actor(request, person)
-        action = await self._decisions.approve(whole, actor, person, digest=body.digest, checked=body.checked)
+        action = await self._decisions.approve(
+            whole, actor, person, digest=body.digest, decision=body.decision, checked=body.checked
+        )
         return m.to_changed(action, self._site.policy.approvals[action.risk])
 
     async def refuse_action(self, request: Request) -> m.ActionChanged:

@@ -78,6 +78,7 @@ class ActionDetail(ActionLine):
     steps: tuple[Step, ...]
     must_check: tuple[str, ...]
     digest: Digest
+    decision: Digest = Field(description="SHA-256 of the decision, with its rules, that this answer shows")
     decision_unchanged: bool = Field(
         description="False: the case differs from what was proposed; it cannot be approved"
     )
@@ -92,6 +93,7 @@ class ApproveRequest(Model):
     """A yes to exactly what was shown."""
 
     digest: Digest = Field(description="The digest of the action that you were shown")
+    decision: Digest = Field(description="The field decision of the action that you were shown")
     checked: tuple[str, ...] = Field(default=(), max_length=100, description="Rules that you checked yourself")
 
 
@@ -127,7 +129,7 @@ def to_line(line: Line, needed: int) -> ActionLine:
     )  # fmt: skip
 
 
-def to_detail(whole: Whole, needed: int, *, unchanged: bool) -> ActionDetail:
+def to_detail(whole: Whole, needed: int, *, decision: str) -> ActionDetail:
     """One action."""
     a = whole.action
     return ActionDetail(
@@ -136,7 +138,8 @@ def to_detail(whole: Whole, needed: int, *, unchanged: bool) -> ActionDetail:
         created_at=a.created_at, expires_at=a.expires_at, not_before=a.not_before, ended_at=whole.ended_at,
         approved_by=tuple(sorted(a.agreed_by)), approvals_needed=needed, backend=a.frozen.backend,
         account_ref=a.frozen.account_ref, steps=a.frozen.steps, must_check=a.frozen.must_check, digest=a.frozen.digest,
-        decision_unchanged=unchanged, reason=a.reason, ended_by=whole.ended_by, rules=whole.case.decision.results,
+        decision=decision, decision_unchanged=decision == a.frozen.decision_sha256, reason=a.reason,
+        ended_by=whole.ended_by, rules=whole.case.decision.results,
         approvals=tuple(ApprovalInfo(who=p.who, at=p.at, counts=p.who in a.agreed_by) for p in a.approvals),
         events=tuple(EventInfo(at=e.at, type=e.type, actor=e.actor) for e in whole.events),
     )  # fmt: skip

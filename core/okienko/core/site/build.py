@@ -53,7 +53,7 @@ async def open_site(
             approvals=approvals,
             activation=activation,
             policy=policy,
-            queue=Queue(engine),
+            queue=Queue(engine, approvals.seals),
             documents=Documents(engine, channels=channels, spool=spool, timeout=plugin_timeout),
             sessions=Sessions(engine, now, https=settings.https),
             record=record,

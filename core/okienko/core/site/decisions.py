@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from okienko.core.actions.approvals import Actor
-from okienko.core.actions.machine import Action, ActionRefusedError
+from okienko.core.actions.machine import Action, ActionRefusedError, ForgedApprovalError
 from okienko.core.site import actionview
 from okienko.core.site.actionview import Problem, problem
 from okienko.core.site.people import Person
@@ -35,23 +35,27 @@ class Decisions:
         return self._site.decision_sha256(whole.case.decision) == whole.action.frozen.decision_sha256
 
     async def approve(
-        self, whole: Whole, actor: Actor, person: Person, *, digest: str, checked: Sequence[str]
+        self, whole: Whole, actor: Actor, person: Person, *, digest: str, decision: str, checked: Sequence[str]
     ) -> Action:
         """One person's yes. Raises RefusedDecisionError."""
         action = whole.action
         obstacle = actionview.cannot_approve(action, person, unchanged=self.unchanged(whole), now=self._site.now())
         if obstacle is not None:
             raise RefusedDecisionError(obstacle)
-        if digest != action.frozen.digest:
+        if digest != action.frozen.digest or decision != action.frozen.decision_sha256:
             raise RefusedDecisionError(problem("digest"))
         # Each once, and only what was asked for: nothing else is written into the file.
         ticked = [rule for rule in action.frozen.must_check if rule in checked]
         if missing := [rule for rule in action.frozen.must_check if rule not in ticked]:
             raise RefusedDecisionError(problem("unchecked", field="checked", rules=", ".join(missing)))
         try:
-            return await self._site.approvals.approve(action.frozen.action_id, actor, digest=digest, checked=ticked)
+            return await self._site.approvals.approve(
+                action.frozen.action_id, actor, digest=digest, decision=decision, checked=ticked
+            )
         except ActionRefusedError as error:
-            raise RefusedDecisionError(problem("other"), engine=str(error)) from None
+            raise RefusedDecisionError(problem(error.key), engine=str(error)) from None
+        except ForgedApprovalError as error:
+            raise RefusedDecisionError(problem("forged"), engine=str(error)) from None
 
     async def refuse(self, whole: Whole, actor: Actor, *, reason: str, solution: str) -> Action:
         """One no. Raises RefusedDecisionError."""
@@ -82,3 +86,5 @@ class Decisions:
             )
         except ActionRefusedError as error:
             raise RefusedDecisionError(problem("other"), engine=str(error)) from None
+        except ForgedApprovalError as error:
+            raise RefusedDecisionError(problem("forged"), engine=str(error)) from None
