@@ -11,7 +11,7 @@ from core.recoverykit import ADA, BEA, HOUR, JAN, NEW, OTHER, Counter, letter
 from okienko.core.actions import store
 from okienko.core.actions.store import TamperedError
 from okienko.core.reconcile import reconcile
-from okienko.plugins.errors import TransientError
+from okienko.plugins.errors import PermanentError, TransientError
 from okienko.plugins.identity import AccountFlag
 from okienko.plugins.testing import MemoryIdentity
 from okienko.schemas import ActionState as S
@@ -75,6 +75,55 @@ async def test_a_worker_that_dies_between_the_change_and_our_commit(counter: Cou
     assert await reconcile(counter.bench.engine) == 1
     await counter.bench.settle()
     await done_once(counter)
+
+
+@pytest.mark.parametrize("changed", [True, False])
+async def test_a_backend_that_says_no_to_what_it_did(counter: Counter, changed: bool) -> None:
+    """The account is read back and decides: done is done, and what was not done has failed."""
+    await approved(counter, locked=False)
+    no = PermanentError("the server says no")
+    if changed:
+        counter.bench.identity.failures_after.append(no)
+        await counter.bench.settle()
+        await done_once(counter)
+        assert counter.jan.version == 2
+        return
+    counter.bench.identity.failures.append(no)
+    await counter.bench.settle()
+    assert ((await counter.action()).state, counter.jan.login) == (S.FAILED, JAN)
+    assert [kind for kind, _ in counter.sent()] == ["registered", "login_change"]
+
+
+async def test_half_done_is_told_to_the_person_who_looks(counter: Counter) -> None:
+    await approved(counter)
+    counter.bench.identity.failures_after.append(PermanentError("the server says no"))
+    await counter.bench.settle()
+    action = await counter.action()
+    assert (action.state, counter.jan.login, counter.jan.flags) == (S.FAILED, NEW, {AccountFlag.LOCKED})
+    assert action.reason == "the login was changed, but not all is as approved: the server says no"
+    assert (await counter.case())["state"] == "human_review"
+    assert "activation" not in [kind for kind, _ in counter.sent()]
+
+
+async def test_an_account_that_was_disabled_after_the_change_gets_no_link(counter: Counter, monkeypatch: Any) -> None:
+    """Killed after the change, and before the next try somebody switches the account off."""
+    await approved(counter, locked=False)
+    carry_out = counter.bench.recovery.execution._carry_out
+
+    async def dies(action: Any) -> Any:
+        await carry_out(action)
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(counter.bench.recovery.execution, "_carry_out", dies)
+    action_id = (await counter.action()).frozen.action_id
+    with pytest.raises(asyncio.CancelledError):
+        await counter.bench.recovery.execution.execute([action_id])
+    monkeypatch.undo()
+    counter.jan.flags.add(AccountFlag.DISABLED)
+    await counter.bench.settle()
+    action = await counter.action()
+    assert (action.state, str(action.reason).startswith("the login was changed, but")) == (S.FAILED, True)
+    assert "activation" not in [kind for kind, _ in counter.sent()]
 
 
 async def test_two_workers_at_once(counter: Counter) -> None:

@@ -34,7 +34,7 @@ from okienko.core.jobs import Job
 from okienko.core.notices import Notices
 from okienko.core.starting import Starting
 from okienko.plugins.errors import MisconfiguredError, OkienkoError, TransientError
-from okienko.plugins.identity import Account, AccountFlag, Done, Expected, Operation, StaleError
+from okienko.plugins.identity import Account, AccountFlag, Done, Expected, Operation, StaleError, same_login
 from okienko.plugins.ports import NotificationContext, ProcedurePack
 from okienko.schemas import ActionState, Address, CaseState, EventType, NotificationKind
 
@@ -91,8 +91,18 @@ class Execution:
         except TransientError:
             raise
         except OkienkoError as error:
-            await self._fail(action_id, error)
-            return
+            account = await self._read_back(action)
+            if not _is_done(account, action):
+                await self._fail(action_id, error, account)
+                return
+            # The backend said no to what it had done: the account itself is the better witness.
+            log.warning(
+                "read back as approved after a refusal",
+                action="execute",
+                reset_action=str(action_id),
+                error=type(error).__name__,
+            )
+            fields = ()
         now = self._now()
         async with transaction(self._engine) as connection:
             raw = await raw_connection(connection)
@@ -180,6 +190,19 @@ class Execution:
         _must_read_back(await self._calls.call(backend, "get", get), action)
         return tuple(written)
 
+    async def _read_back(self, action: Action) -> Account | None:
+        """The account after a refusal; None where nothing was to change, or it cannot be read. Raises TransientError."""
+        frozen = action.frozen
+        if frozen.account_ref is None or not {Step.CHANGE_LOGIN, Step.UNLOCK}.intersection(frozen.steps):
+            return None
+        try:
+            backend = await self._backend(action).ready()
+            return await self._calls.call(backend, "get", partial(backend.get, frozen.account_ref))
+        except TransientError:
+            raise
+        except OkienkoError:
+            return None
+
     def _backend(self, action: Action) -> Starting:
         """Where the account lives. Raises MisconfiguredError when the service was set to another backend meanwhile."""
         name = action.frozen.backend
@@ -189,15 +212,18 @@ class Execution:
             )
         return self._identity[name]
 
-    async def _fail(self, action_id: UUID, error: OkienkoError) -> None:
+    async def _fail(self, action_id: UUID, error: OkienkoError, account: Account | None) -> None:
         now = self._now()
         async with transaction(self._engine) as connection:
             raw = await raw_connection(connection)
             action = await store.fetch(raw, self._seals, action_id, lock=True)
             if action.state is not ActionState.EXECUTING:
                 return
+            frozen, reason = action.frozen, str(error)
+            if account is not None and frozen.changes_login and same_login(account.login, frozen.new_login or ""):
+                reason = f"the login was changed, but not all is as approved: {reason}"
             # The whole text stands with the action, which can be erased; an event cannot.
-            await self._ended(raw, machine.fail(action, reason=str(error)), now, type(error).__name__)
+            await self._ended(raw, machine.fail(action, reason=reason), now, type(error).__name__)
         log.error("action failed", action="execute", reset_action=str(action_id), error=type(error).__name__)
 
     # --- activate ---------------------------------------------------------------------------------------------------
@@ -299,7 +325,18 @@ class Execution:
 def _must_be_usable(account: Account | None) -> None:
     """Raise StaleError for an account that was switched off after the proposal; one that is gone is the backend's to tell."""
     if account is not None and AccountFlag.DISABLED in account.flags:
-        raise StaleError("the account was disabled meanwhile: nothing was changed, an administrator decides")
+        raise StaleError("the account was disabled meanwhile: okienko does not touch it, an administrator decides")
+
+
+def _is_done(account: Account | None, action: Action) -> bool:
+    """Whether the account is as the action wanted it, and may be used."""
+    if account is None or AccountFlag.DISABLED in account.flags:
+        return False
+    try:
+        _must_read_back(account, action)
+    except StaleError:
+        return False
+    return True
 
 
 def _must_read_back(account: Account | None, action: Action) -> None:
@@ -308,7 +345,7 @@ def _must_read_back(account: Account | None, action: Action) -> None:
     if account is None:
         raise StaleError("the account is not there any more after the change")
     wanted = frozen.new_login if frozen.changes_login and frozen.new_login else frozen.old_login
-    if account.login.lower() != wanted.lower():
+    if not same_login(account.login, wanted):
         raise StaleError("read back after the change, the account has another login than the approved one")
     if Step.UNLOCK in frozen.steps and AccountFlag.LOCKED in account.flags:
         raise StaleError("read back after the change, the account is still locked")
