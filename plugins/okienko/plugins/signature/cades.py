@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 from pathlib import PurePosixPath
 
+from asn1crypto import cms
 from asn1crypto import core as asn1
 
-from okienko.plugins.signature.cms import check_cms, load_signed_data
+from okienko.plugins.signature.cms import HASHES, check_cms, load_signed_data
 from okienko.plugins.signature.formats import cms_bytes
 from okienko.plugins.signature.intact import Intact
 from okienko.plugins.signature.problems import Code, Refused
 from okienko.plugins.signature.settings import SignatureSettings
-from okienko.plugins.signatures import SignedFile
+from okienko.plugins.signatures import MissingFile, SignedFile
 
 
 def open_cades(document: bytes, filename: str, settings: SignatureSettings, *, detached: bytes | None = None) -> Intact:
@@ -32,7 +33,7 @@ def open_cades(document: bytes, filename: str, settings: SignatureSettings, *, d
         raise Refused(Code.CHANGED, "the signature holds another file than the one beside it")
     content = attached if attached is not None else detached
     if content is None:
-        raise Refused(Code.CONTENT_MISSING)
+        raise Refused(Code.CONTENT_MISSING, missing=_signed_elsewhere(signed_data))
     signature = check_cms(signed_data, lambda name: hashlib.new(name, content).digest(), settings.pinned_seals)
     return Intact(
         certificate=signature.certificate,
@@ -41,3 +42,16 @@ def open_cades(document: bytes, filename: str, settings: SignatureSettings, *, d
         coverage="whole",
         signed_at=signature.signing_time,
     )
+
+
+def _signed_elsewhere(signed_data: cms.SignedData) -> tuple[MissingFile, ...]:
+    """The content by the message-digest attribute (RFC 5652, 11.2) of the first signer, if it can be read."""
+    try:
+        signer = signed_data["signer_infos"][0]
+        name = signer["digest_algorithm"]["algorithm"].native
+        found = [a["values"][0].native for a in signer["signed_attrs"] if a["type"].native == "message_digest"]
+    except (ValueError, TypeError, KeyError, IndexError):
+        return ()
+    if name not in HASHES or len(found) != 1 or not isinstance(found[0], bytes):
+        return ()
+    return (MissingFile(name, found[0]),)

@@ -29,7 +29,7 @@ from okienko.plugins.signature.intact import aware
 from okienko.plugins.signature.nonull import UNPINNED, spki_sha256, verifies_without_null
 from okienko.plugins.signature.problems import Code, Refused
 
-_HASHES = ("sha256", "sha384", "sha512")
+HASHES = ("sha256", "sha384", "sha512")
 _SCHEMES = ("rsassa_pkcs1v15", "rsassa_pss", "ecdsa")
 _MIN_RSA_BITS = 2048
 
@@ -57,7 +57,7 @@ class PinnedNoNull(SignatureValidator):
             self._standard.validate_signature(signature, signed_data, public_key_info, signature_algorithm, context)
         except InvalidSignature:
             name = _hash_of(signature_algorithm) or context.contextual_md_algorithm or ""
-            if name not in _HASHES or signature_algorithm.signature_algo != "rsassa_pkcs1v15":
+            if name not in HASHES or signature_algorithm.signature_algo != "rsassa_pkcs1v15":
                 raise
             digest = signed_data if context.prehashed else hashlib.new(name, signed_data).digest()
             spki = public_key_info.dump()
@@ -178,7 +178,7 @@ def _refuse_parameters(algorithm: Any) -> None:
 def _refuse_weak(signer: cms.SignerInfo, certificate: x509.Certificate) -> None:
     algorithm = signer["signature_algorithm"]
     name = signer["digest_algorithm"]["algorithm"].native
-    if name not in _HASHES or algorithm.signature_algo not in _SCHEMES or _hash_of(algorithm) not in (None, name):
+    if name not in HASHES or algorithm.signature_algo not in _SCHEMES or _hash_of(algorithm) not in (None, name):
         raise Refused(Code.WEAK_ALGORITHM)
     key = certificate.public_key
     if key.algorithm in ("rsa", "rsassa_pss") and key.bit_size < _MIN_RSA_BITS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from okienko.plugins.signatures import SignatureProblem
+from okienko.plugins.signatures import MissingFile, SignatureProblem
 
 
 class Code(StrEnum):
@@ -95,7 +95,8 @@ def problem(code: Code, detail: str = "") -> SignatureProblem:
 class Refused(Exception):  # noqa: N818  it is a finding about a document, not an error of ours
     """Ends the check of one document. Never leaves this package."""
 
-    def __init__(self, code: Code, detail: str = "") -> None:
+    def __init__(self, code: Code, detail: str = "", *, missing: tuple[MissingFile, ...] = ()) -> None:
         super().__init__(code.value)
         self.code = code
+        self.missing = missing
         self.problem = problem(code, detail)

@@ -14,6 +14,7 @@ from okienko.plugins.signature.problems import WARNINGS, Code, Refused, problem
 from okienko.plugins.signature.settings import SignatureSettings
 from okienko.plugins.signatures import (
     Application,
+    MissingFile,
     SignatureFormat,
     SignatureLevel,
     SignatureProblem,
@@ -43,19 +44,22 @@ class DocumentVerifier:
         """See `SignatureVerifier.verify`. Raises MisconfiguredError when a trust file cannot be read."""
         store = self.trust()
         family = SignatureFormat.NONE
+        missing: tuple[MissingFile, ...] = ()
         try:
             self._refuse_large(document, detached or b"")
             family = detect(document)
             return self._judge(family, self._open(family, document, filename, detached), store, at)
         except Refused as refused:
             found = refused.problem
+            # A container must hold all that it signs.
+            missing = refused.missing if family is not SignatureFormat.ASIC_E else ()
         except (RecursionError, MemoryError):
             found = problem(Code.TOO_COMPLEX)
         except Exception:  # whatever a parser raises for a stranger's octets is a finding, not a failure
             found = problem(Code.UNREADABLE)
         if found.code == Code.NOT_SIGNED:
             family = SignatureFormat.NONE
-        return Verification(SignatureReport(valid=False, format=family, problems=(found,)))
+        return Verification(SignatureReport(valid=False, format=family, problems=(found,)), missing=missing)
 
     def read_application(self, signed: tuple[SignedFile, ...]) -> Application:
         """See `SignatureVerifier.read_application`."""

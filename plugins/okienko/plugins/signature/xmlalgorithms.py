@@ -62,6 +62,11 @@ def digest(algorithm: str | None, octets: bytes) -> bytes:
     return hashlib.new(_DIGESTS[algorithm], octets).digest()
 
 
+def digest_name(algorithm: str | None) -> str | None:
+    """What `hashlib` calls the digest; None for one that is not on the list."""
+    return _DIGESTS.get(algorithm or "")
+
+
 def is_canonicalization(algorithm: str | None) -> bool:
     """Whether it is one of the canonicalizations on the list, with or without comments."""
     return (algorithm or "").removesuffix("WithComments").rstrip("#") in {a.rstrip("#") for a in _CANONICAL}

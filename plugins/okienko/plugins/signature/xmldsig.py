@@ -26,11 +26,13 @@ from okienko.plugins.signature.xmlalgorithms import (
     DS,
     canonical,
     digest,
+    digest_name,
     is_canonicalization,
     strict_base64,
     takes_signature_out,
     verifies,
 )
+from okienko.plugins.signatures import MissingFile
 
 XADES = "{http://uri.etsi.org/01903/v1.3.2#}"
 SIGNED_PROPERTIES = "http://uri.etsi.org/01903#SignedProperties"
@@ -172,7 +174,7 @@ class _Check:
         if kind is Kind.EXTERNAL:
             octets = self.resolve(unquote(uri or "")) if self.resolve else None
             if octets is None:
-                raise Refused(Code.CONTENT_MISSING)
+                raise Refused(Code.CONTENT_MISSING, missing=_signed_elsewhere(reference.getparent()))
         for transform in transforms:
             algorithm = transform.get("Algorithm")
             if takes_signature_out(transform):
@@ -247,6 +249,20 @@ def _ids(root: Any) -> dict[str, Any]:
             if value is not None and ids.setdefault(value, element) is not element:
                 raise Refused(Code.WRAPPING, "an id stands twice in the document")
     return ids
+
+
+def _signed_elsewhere(info: Any) -> tuple[MissingFile, ...]:
+    """Files outside the document by their digests; nothing when one is digested otherwise than octet by octet."""
+    missing = []
+    for reference in info.findall(DS + "Reference"):
+        uri = reference.get("URI")
+        if uri is not None and (uri == "" or uri.startswith("#")):
+            continue
+        name = digest_name(_one(reference, DS + "DigestMethod").get("Algorithm"))
+        if name is None or reference.find(DS + "Transforms") is not None:
+            return ()
+        missing.append(MissingFile(name, strict_base64(_text(_one(reference, DS + "DigestValue")))))
+    return tuple(dict.fromkeys(missing))
 
 
 def _one(element: Any, tag: str) -> Any:
