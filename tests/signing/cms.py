@@ -9,7 +9,7 @@ from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from asn1crypto import keys
+from asn1crypto import cms, keys
 from asn1crypto import x509 as asn1_x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -119,3 +119,16 @@ def sign_cms(content: bytes, identity: Identity, *, attached: bool = False, chai
     made = signer(identity, chain=chain)
     signed = _run(made.async_sign_general_data(content, "sha256", use_cades=True, detached=not attached))
     return bytes(signed.dump())
+
+
+def sign_cms_by(content: bytes, identities: list[Identity], *, attached: bool = True) -> bytes:
+    """One CMS with a signature by each, side by side (RFC 5652, 5.1)."""
+    whole, *others = [cms.ContentInfo.load(sign_cms(content, who, attached=attached)) for who in identities]
+    data = whole["content"]
+    for other in others:
+        data["signer_infos"].append(other["content"]["signer_infos"][0])
+        held = {certificate.chosen.dump() for certificate in data["certificates"]}
+        for certificate in other["content"]["certificates"]:
+            if certificate.chosen.dump() not in held:
+                data["certificates"].append(certificate)
+    return bytes(whole.dump(force=True))

@@ -71,6 +71,6 @@ class _Files:
         by_digest: dict[str, Attachment] = {}
         for attachment in self._candidates:
             content = await self._read(attachment)
-            digest = await asyncio.to_thread(lambda octets=content: hashlib.new(algorithm, octets).hexdigest())
-            by_digest.setdefault(digest, attachment)
+            digest = await asyncio.to_thread(hashlib.new, algorithm, content)
+            by_digest.setdefault(digest.hexdigest(), attachment)
         return by_digest

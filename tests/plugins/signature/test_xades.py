@@ -243,12 +243,6 @@ def test_transformations_off_the_list(pki: Pki, check: Check, transforms: list[A
     assert codes(check(enveloped(pki["jan"], transforms=transforms))) == ["forbidden_transform"]
 
 
-def test_two_signatures(pki: Pki, check: Check) -> None:
-    root = etree.fromstring(enveloped(pki["jan"]))
-    sign_xml(pki["anna"], [Data("", b"x")], root=root)
-    assert codes(check(etree.tostring(root))) == ["several_signatures"]
-
-
 def test_plain_xml_signature_without_xades(pki: Pki, check: Check) -> None:
     assert codes(check(enveloped(pki["jan"], properties=False))) == ["unsupported"]
 

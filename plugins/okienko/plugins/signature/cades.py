@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from asn1crypto import cms
 from asn1crypto import core as asn1
 
-from okienko.plugins.signature.cms import HASHES, check_cms, load_signed_data
+from okienko.plugins.signature.cms import HASHES, check_cms, load_signed_data, one_by_one
 from okienko.plugins.signature.formats import cms_bytes
 from okienko.plugins.signature.intact import Intact
 from okienko.plugins.signature.problems import Code, Refused
@@ -16,8 +16,10 @@ from okienko.plugins.signature.settings import SignatureSettings
 from okienko.plugins.signatures import MissingFile, SignedFile
 
 
-def open_cades(document: bytes, filename: str, settings: SignatureSettings, *, detached: bytes | None = None) -> Intact:
-    """Check a CMS signature. `detached` is the signed file where the signature does not hold it. Raises Refused."""
+def open_cades(
+    document: bytes, filename: str, settings: SignatureSettings, *, detached: bytes | None = None
+) -> list[Intact]:
+    """Check the signatures of a CMS. `detached` is the signed file where the signature does not hold it. Raises Refused."""
     octets = cms_bytes(document)
     if octets is None:
         raise Refused(Code.UNREADABLE, "its CMS cannot be read")
@@ -34,14 +36,17 @@ def open_cades(document: bytes, filename: str, settings: SignatureSettings, *, d
     content = attached if attached is not None else detached
     if content is None:
         raise Refused(Code.CONTENT_MISSING, missing=_signed_elsewhere(signed_data))
-    signature = check_cms(signed_data, lambda name: hashlib.new(name, content).digest(), settings.pinned_seals)
-    return Intact(
-        certificate=signature.certificate,
-        embedded=signature.embedded,
-        files=(SignedFile(PurePosixPath(filename).stem or filename, "application/octet-stream", content),),
-        coverage="whole",
-        signed_at=signature.signing_time,
-    )
+    file = SignedFile(PurePosixPath(filename).stem or filename, "application/octet-stream", content)
+    return intact_over(file, signed_data, settings)
+
+
+def intact_over(file: SignedFile, signed_data: cms.SignedData, settings: SignatureSettings) -> list[Intact]:
+    """Every signature of `signed_data` over the file. Raises Refused."""
+    found = [
+        check_cms(alone, lambda name: hashlib.new(name, file.content).digest(), settings.pinned_seals)
+        for alone in one_by_one(signed_data)
+    ]
+    return [Intact(s.certificate, s.embedded, (file,), "whole", s.signing_time) for s in found]
 
 
 def _signed_elsewhere(signed_data: cms.SignedData) -> tuple[MissingFile, ...]:

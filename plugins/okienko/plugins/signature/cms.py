@@ -27,7 +27,7 @@ from pyhanko_certvalidator.sig_validate import (
 from okienko.plugins.signature.certificates import load_certificate
 from okienko.plugins.signature.intact import aware
 from okienko.plugins.signature.nonull import UNPINNED, spki_sha256, verifies_without_null
-from okienko.plugins.signature.problems import Code, Refused
+from okienko.plugins.signature.problems import MOST_SIGNATURES, Code, Refused
 
 HASHES = ("sha256", "sha384", "sha512")
 _SCHEMES = ("rsassa_pkcs1v15", "rsassa_pss", "ecdsa")
@@ -102,6 +102,32 @@ def _has_parts(octets: bytes, count: int) -> bool:
     for _ in range(count):
         place = encoded_length(octets, place)
     return place == len(octets)
+
+
+def one_by_one(signed_data: cms.SignedData) -> list[cms.SignedData]:
+    """For each signer a SignedData with this one only, for `check_cms`. Raises Refused for too many of them."""
+    try:
+        signers = list(signed_data["signer_infos"])
+        if len(signers) <= 1:
+            return [signed_data]
+        if len(signers) > MOST_SIGNATURES:
+            raise Refused(Code.SEVERAL_SIGNATURES)
+        used = [signer["digest_algorithm"]["algorithm"].native for signer in signers]
+        named = [algorithm["algorithm"].native for algorithm in signed_data["digest_algorithms"]]
+        if sorted(named) != sorted(set(used)):
+            raise Refused(Code.MALFORMED, "its digest algorithms do not fit together")
+        return [_alone(signed_data, signer) for signer in signers]
+    except (ValueError, TypeError, KeyError):
+        raise Refused(Code.MALFORMED, "its CMS is broken") from None
+
+
+def _alone(signed_data: cms.SignedData, signer: cms.SignerInfo) -> cms.SignedData:
+    alone = signed_data.copy()
+    name = signer["digest_algorithm"]["algorithm"].native
+    alone["signer_infos"] = cms.SignerInfos([signer])
+    algorithms = [a for a in signed_data["digest_algorithms"] if a["algorithm"].native == name]
+    alone["digest_algorithms"] = cms.DigestAlgorithms(algorithms)
+    return alone
 
 
 def check_cms(signed_data: cms.SignedData, digest_of: Callable[[str], bytes], pins: Collection[str]) -> CmsSignature:

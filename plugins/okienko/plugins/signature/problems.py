@@ -17,6 +17,7 @@ class Code(StrEnum):
     UNSUPPORTED = "unsupported"
     CONTENT_MISSING = "content_missing"
     SEVERAL_SIGNATURES = "several_signatures"
+    DIFFERENT_SIGNATORIES = "different_signatories"
 
     CHANGED = "changed"
     SIGNATURE_INVALID = "signature_invalid"
@@ -59,6 +60,7 @@ TEXTS: dict[Code, str] = {
     Code.UNSUPPORTED: "this kind of signature or document is not checked by okienko",
     Code.CONTENT_MISSING: "the signature is detached: the file that it signs is needed beside it",
     Code.SEVERAL_SIGNATURES: "the document carries several signatures: a person has to look",
+    Code.DIFFERENT_SIGNATORIES: "different persons signed the document: a person has to look whose application it is",
     Code.CHANGED: "the document was changed after it was signed",
     Code.SIGNATURE_INVALID: "the signature does not verify under its certificate",
     Code.APPENDED: "something was added to the document after it was signed",
@@ -90,6 +92,10 @@ TEXTS: dict[Code, str] = {
 def problem(code: Code, detail: str = "") -> SignatureProblem:
     """The problem with its sentence. `detail` must hold nothing that came from the document as text."""
     return SignatureProblem(code=code.value, text=f"{TEXTS[code]} ({detail})" if detail else TEXTS[code])
+
+
+MOST_SIGNATURES = 10
+"""Of one document; more are for a person."""
 
 
 class Refused(Exception):  # noqa: N818  it is a finding about a document, not an error of ours

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from okienko.plugins.context import utc_now
 from okienko.plugins.signature.formats import detect
 from okienko.plugins.signature.problems import WARNINGS, Code, Refused, problem
 from okienko.plugins.signature.settings import SignatureSettings
+from okienko.plugins.signature.several import combine
 from okienko.plugins.signatures import (
     Application,
     MissingFile,
@@ -48,7 +49,8 @@ class DocumentVerifier:
         try:
             self._refuse_large(document, detached or b"")
             family = detect(document)
-            return self._judge(family, self._open(family, document, filename, detached), store, at)
+            signatures = self._open(family, document, filename, detached)
+            return combine([self._judge(family, intact, store, at) for intact in signatures])
         except Refused as refused:
             found = refused.problem
             # A container must hold all that it signs.
@@ -86,7 +88,9 @@ class DocumentVerifier:
         if max(map(len, contents)) > self.settings.max_size:
             raise Refused(Code.TOO_LARGE)
 
-    def _open(self, family: SignatureFormat, document: bytes, filename: str, detached: bytes | None) -> Intact:
+    def _open(
+        self, family: SignatureFormat, document: bytes, filename: str, detached: bytes | None
+    ) -> Sequence[Intact]:
         match family:
             case SignatureFormat.PADES:
                 from okienko.plugins.signature.pades import open_pades
