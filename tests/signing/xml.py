@@ -127,6 +127,15 @@ def enveloped(identity: Identity, xml: str = APPLICATION, **options: Any) -> byt
     return etree.tostring(root, xml_declaration=True, encoding="UTF-8")
 
 
+def enveloped_twice(identity: Identity, xml: str = APPLICATION) -> bytes:
+    """The document with two signatures inside, each over the document without both."""
+    root = etree.fromstring(xml.encode())
+    for number in (1, 2):
+        others = transform(XPATH, "not(ancestor-or-self::ds:Signature)")
+        sign_xml(identity, [Data("", transforms=[others, EXCLUSIVE])], root=root, number=number)
+    return etree.tostring(root, xml_declaration=True, encoding="UTF-8")
+
+
 def enveloping(identity: Identity, content: bytes, **options: Any) -> bytes:
     """Any file inside the signature, as base64."""
     item = etree.Element(f"{{{DS}}}Object", Id="plik", Encoding=BASE64, nsmap={"ds": DS})
