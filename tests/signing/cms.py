@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.sign import signers
-from pyhanko.sign.fields import SigSeedSubFilter
+from pyhanko.sign.fields import MDPPerm, SigSeedSubFilter
 from pyhanko_certvalidator.registry import SimpleCertificateStore
 
 from okienko.plugins.signature.nonull import PREFIXES
@@ -97,12 +97,14 @@ def sign_pdf(
     field: str = "Signature1",
     null: bool = True,
     chain: bool = True,
+    certify: MDPPerm | None = None,
 ) -> bytes:
-    """PAdES B-B."""
+    """PAdES B-B; with `certify` it says what may be changed afterwards."""
     out = io.BytesIO()
     metadata = signers.PdfSignatureMetadata(
-        field_name=field, name=name, reason=reason, subfilter=SigSeedSubFilter.PADES, md_algorithm="sha256"
-    )
+        field_name=field, name=name, reason=reason, subfilter=SigSeedSubFilter.PADES, md_algorithm="sha256",
+        certify=certify is not None, docmdp_permissions=certify or MDPPerm.FILL_FORMS,
+    )  # fmt: skip
     made = signers.PdfSigner(metadata, signer=signer(identity, null=null, chain=chain))
     _run(made.async_sign_pdf(IncrementalPdfFileWriter(io.BytesIO(pdf), strict=False), output=out))
     return out.getvalue()

@@ -9,6 +9,8 @@ import pytest
 from lxml import etree
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
+from pyhanko.sign.fields import MDPPerm
+from pyhanko.sign.signers import PdfSigner
 
 from okienko.plugins.signature.problems import MOST_SIGNATURES
 from okienko.plugins.signatures import SignatureLevel
@@ -177,6 +179,51 @@ def test_a_change_between_two_signatures(pki: Pki, check: Check, what: str) -> N
     between = changed(sign_pdf(plain_pdf(), pki["jan"], field="Podpis1"), what)
     found = check(sign_pdf(between, pki["jan"], field="Podpis2"))
     assert (codes(found), found.signed) == (["appended"], ())
+
+
+def form(pki: Pki, *, certified: MDPPerm | None = None) -> tuple[bytes, IncrementalPdfFileWriter]:
+    """A PDF with one text field, signed by Jan; and a writer that has filled the field in since."""
+    writer = IncrementalPdfFileWriter(io.BytesIO(plain_pdf()))
+    page = writer.root["/Pages"]["/Kids"].raw_get(0)
+    name = generic.pdf_name
+    box = generic.ArrayObject(map(generic.NumberObject, (50, 700, 300, 720)))
+    entries = {
+        "/Type": name("/Annot"), "/Subtype": name("/Widget"), "/FT": name("/Tx"), "/T": generic.pdf_string("nowy"),
+        "/V": generic.pdf_string("jan.nowy@poczta.invalid"), "/Rect": box, "/P": page, "/F": generic.NumberObject(4),
+    }  # fmt: skip
+    field = writer.add_object(generic.DictionaryObject({name(key): value for key, value in entries.items()}))
+    page.get_object()["/Annots"] = generic.ArrayObject([field])
+    writer.update_container(page.get_object())
+    writer.root["/AcroForm"] = generic.DictionaryObject({name("/Fields"): generic.ArrayObject([field])})
+    writer.update_root()
+    out = io.BytesIO()
+    writer.write(out)
+    signed = sign_pdf(out.getvalue(), pki["jan"], field="Podpis1", certify=certified)
+    later = IncrementalPdfFileWriter(io.BytesIO(signed))
+    filled = later.root["/AcroForm"]["/Fields"][0]
+    filled["/V"] = generic.pdf_string("inny@poczta.invalid")
+    later.update_container(filled)
+    return signed, later
+
+
+@pytest.mark.parametrize(
+    ("certified", "expected"),
+    [(None, []), (MDPPerm.FILL_FORMS, []), (MDPPerm.NO_CHANGES, ["appended"])],
+)
+def test_a_field_filled_in_between_two_signatures(
+    pki: Pki, check: Check, certified: MDPPerm | None, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last signature covers the new value, so it is signed, unless the first one forbade it; not so without a last one."""
+    signed, later = form(pki, certified=certified)
+    assert codes(check(signed)) == []
+    out = io.BytesIO()
+    later.write(out)
+    assert codes(check(out.getvalue())) == ["appended"]
+    # pyHanko itself would not sign against the ban.
+    monkeypatch.setattr(PdfSigner, "_enforce_certification_constraints", lambda *_: None)
+    found = check(sign_pdf(out.getvalue(), pki["jan"], field="Podpis2"))
+    assert codes(found) == expected
+    assert bool(found.signed) is not bool(expected)
 
 
 @pytest.mark.parametrize("what", ["content", "annotation"])
