@@ -4,7 +4,7 @@
 
 tries every octet of each document with each of its eight bits turned (`bits`), or with each of the 255 other values (`all`, half an
 hour to hours for a document), and writes a table. It ends with 1 when a mutation was accepted. `make test` turns one bit of
-every octet.
+every octet, in the PDF that is signed twice of every fifth.
 """
 
 from __future__ import annotations
@@ -90,12 +90,14 @@ def try_all(
     document: bytes,
     is_valid: Callable[[bytes, bytes | None], bool],
     values: Callable[[int, int], Iterable[int]],
+    step: int = 1,
 ) -> Outcome:
-    """Mutate every octet of the document that `name` calls, and ask for each mutation whether it is valid."""
+    """Mutate every octet (or every `step`th) of the document that `name` calls, and ask for each mutation whether it is valid."""
     beside = DETACHED.get(name)
     assert is_valid(document, beside), name
     found = Outcome()
-    for place, octet in enumerate(document):
+    for place in range(0, len(document), step):
+        octet = document[place]
         for value in values(place, octet):
             changed = document[:place] + bytes([value]) + document[place + 1 :]
             found.tried += 1

@@ -31,8 +31,10 @@ def test_every_octet(documents: dict[str, bytes], check: Check, name: str) -> No
     def is_valid(document: bytes, beside: bytes | None) -> bool:
         return check(document, detached=beside).report.valid
 
-    found = try_all(name, documents[name], is_valid, one_bit)
-    assert found.tried == len(documents[name])
+    # The one that takes minutes is sampled, evenly, with another bit at each place.
+    step = 5 if name == "pdf twice" else 1
+    found = try_all(name, documents[name], is_valid, one_bit, step)
+    assert found.tried == -(-len(documents[name]) // step)
     assert [(place, documents[name][max(0, place - 10) : place + 10]) for place, _ in found.survivors] == []
 
 

@@ -30,10 +30,12 @@ def open_pades(document: bytes, filename: str, settings: SignatureSettings) -> l
         # Not strict: the real podpis zaufany is put on hybrid-reference files that Word writes.
         reader = PdfFileReader(io.BytesIO(document), strict=False)
         *earlier, last = _signatures(reader)
+        # The last one first: it covers everything, and a digest is cheaper than to hold revisions against each other.
+        covering = _check(document, filename, settings, reader, last, last=True)
+        opened = [_check(document, filename, settings, reader, embedded, last=False) for embedded in earlier]
         for embedded in earlier:
             _refuse_other_changes(embedded)
-        opened = [_check(document, filename, settings, reader, embedded, last=False) for embedded in earlier]
-        return [*opened, _check(document, filename, settings, reader, last, last=True)]
+        return [*opened, covering]
     except Refused:
         raise
     except (SignatureValidationError, SuspiciousModification, CMSExtractionError):
