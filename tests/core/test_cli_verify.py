@@ -96,6 +96,15 @@ def test_a_detached_signature_finds_its_file(pki: Pki, tmp_path: Path) -> None:
     assert code == 0
 
 
+def test_of_several_files_beside_it_the_digest_tells(pki: Pki, tmp_path: Path) -> None:
+    for name in ("wniosek.txt", "wniosek.pdf", "wniosek.odt"):
+        (tmp_path / name).write_bytes(name.encode())
+    code, _ = verify(pki, tmp_path, "wniosek.p7s", sign_cms(b"wniosek.pdf", pki["jan"]))
+    assert code == 0
+    code, found = verify(pki, tmp_path, "wniosek.p7s", sign_cms(b"wniosek.doc", pki["jan"]))
+    assert (code, [p["code"] for p in found["problems"]]) == (1, ["content_missing"])
+
+
 def test_a_trusted_list(pki: Pki, tmp_path: Path) -> None:
     path = tmp_path / "list.xml"
     path.write_bytes(trusted_list(pki["list_signer"], [pki["other_ca"]]))

@@ -106,10 +106,16 @@ def test_b4() -> None:
         (SIGNER, PERSON, MET),
         (SIGNER.model_copy(update={"pesel": invented_pesel()}), PERSON, UNMET),
         (SIGNER.model_copy(update={"pesel": None}), PERSON, UNKNOWN),
-        # The number decides: a name that changed by marriage since is no obstacle on the account's side.
-        (SIGNER, PERSON.model_copy(update={"family_name": "Dawny"}), MET),
-        (SIGNER, PERSON.model_copy(update={"pesel": None}), MET),
-        (SIGNER, PERSON.model_copy(update={"pesel": None, "given_name": "Ewa"}), UNKNOWN),
+        # A name that changed since is for a human, even where the number agrees.
+        (SIGNER, PERSON.model_copy(update={"family_name": "Dawny"}), UNMET),
+        (SIGNER.model_copy(update={"pesel": None}), PERSON.model_copy(update={"pesel": None}), MET),
+        (
+            SIGNER.model_copy(update={"pesel": None}),
+            PERSON.model_copy(update={"pesel": None, "given_name": "Ewa"}),
+            UNMET,
+        ),
+        # The number says 22xx, the account 1980.
+        (SIGNER, PERSON.model_copy(update={"pesel": None}), UNMET),
         (SIGNER.model_copy(update={"given_names": "Ewa", "family_name": "Inna"}), PERSON, UNMET),
     ],
 )

@@ -9,13 +9,13 @@ from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from asn1crypto import keys
+from asn1crypto import cms, keys
 from asn1crypto import x509 as asn1_x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.sign import signers
-from pyhanko.sign.fields import SigSeedSubFilter
+from pyhanko.sign.fields import MDPPerm, SigSeedSubFilter
 from pyhanko_certvalidator.registry import SimpleCertificateStore
 
 from okienko.plugins.signature.nonull import PREFIXES
@@ -97,12 +97,14 @@ def sign_pdf(
     field: str = "Signature1",
     null: bool = True,
     chain: bool = True,
+    certify: MDPPerm | None = None,
 ) -> bytes:
-    """PAdES B-B."""
+    """PAdES B-B; with `certify` it says what may be changed afterwards."""
     out = io.BytesIO()
     metadata = signers.PdfSignatureMetadata(
-        field_name=field, name=name, reason=reason, subfilter=SigSeedSubFilter.PADES, md_algorithm="sha256"
-    )
+        field_name=field, name=name, reason=reason, subfilter=SigSeedSubFilter.PADES, md_algorithm="sha256",
+        certify=certify is not None, docmdp_permissions=certify or MDPPerm.FILL_FORMS,
+    )  # fmt: skip
     made = signers.PdfSigner(metadata, signer=signer(identity, null=null, chain=chain))
     _run(made.async_sign_pdf(IncrementalPdfFileWriter(io.BytesIO(pdf), strict=False), output=out))
     return out.getvalue()
@@ -119,3 +121,16 @@ def sign_cms(content: bytes, identity: Identity, *, attached: bool = False, chai
     made = signer(identity, chain=chain)
     signed = _run(made.async_sign_general_data(content, "sha256", use_cades=True, detached=not attached))
     return bytes(signed.dump())
+
+
+def sign_cms_by(content: bytes, identities: list[Identity], *, attached: bool = True) -> bytes:
+    """One CMS with a signature by each, side by side (RFC 5652, 5.1)."""
+    whole, *others = [cms.ContentInfo.load(sign_cms(content, who, attached=attached)) for who in identities]
+    data = whole["content"]
+    for other in others:
+        data["signer_infos"].append(other["content"]["signer_infos"][0])
+        held = {certificate.chosen.dump() for certificate in data["certificates"]}
+        for certificate in other["content"]["certificates"]:
+            if certificate.chosen.dump() not in held:
+                data["certificates"].append(certificate)
+    return bytes(whole.dump(force=True))

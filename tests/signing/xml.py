@@ -89,9 +89,10 @@ def sign_xml(
     c14n: str = EXCLUSIVE,
     chain: bool = False,
     properties: bool = True,
+    number: int = 1,
 ) -> Any:
     """A ds:Signature of XAdES B-B; put into `root` when there is one. Octets not given are taken from the document."""
-    signature = etree.Element(f"{{{DS}}}Signature", nsmap={"ds": DS, "xades": XADES}, Id="S1")
+    signature = etree.Element(f"{{{DS}}}Signature", nsmap={"ds": DS, "xades": XADES}, Id=f"S{number}")
     if root is not None:
         root.append(signature)
     info = _add(signature, DS, "SignedInfo")
@@ -106,13 +107,13 @@ def sign_xml(
         _add(key_info, DS, "X509Certificate", _b64(identity.issuer.public_bytes(Encoding.DER)))
     for item in objects or ():
         signature.append(item)
-    signed_properties = _properties(signature, identity, role) if properties else None
-    for number, reference in enumerate(data, 1):
+    signed_properties = _properties(signature, identity, role, number) if properties else None
+    for place, reference in enumerate(data, 1):
         octets = reference.octets if reference.octets is not None else _octets(root, signature, reference, c14n)
-        _reference(info, reference.uri, octets, reference.transforms, name=f"r{number}")
+        _reference(info, reference.uri, octets, reference.transforms, name=f"r{number}-{place}")
     if signed_properties is not None:
         octets = _canonical(signed_properties, c14n)
-        _reference(info, "#SP1", octets, [c14n], kind="http://uri.etsi.org/01903#SignedProperties")
+        _reference(info, f"#SP{number}", octets, [c14n], kind="http://uri.etsi.org/01903#SignedProperties")
     value.text = _b64(_raw(identity, _canonical(info, c14n), null=null))
     return signature
 
@@ -123,6 +124,15 @@ def enveloped(identity: Identity, xml: str = APPLICATION, **options: Any) -> byt
     transforms = options.pop("transforms", [ENVELOPED, options.get("c14n", EXCLUSIVE)])
     uri = options.pop("uri", "")
     sign_xml(identity, [Data(uri, transforms=transforms)], root=root, **options)
+    return etree.tostring(root, xml_declaration=True, encoding="UTF-8")
+
+
+def enveloped_twice(identity: Identity, xml: str = APPLICATION) -> bytes:
+    """The document with two signatures inside, each over the document without both."""
+    root = etree.fromstring(xml.encode())
+    for number in (1, 2):
+        others = transform(XPATH, "not(ancestor-or-self::ds:Signature)")
+        sign_xml(identity, [Data("", transforms=[others, EXCLUSIVE])], root=root, number=number)
     return etree.tostring(root, xml_declaration=True, encoding="UTF-8")
 
 
@@ -155,16 +165,21 @@ def asic_xades(identity: Identity, files: dict[str, bytes], **options: Any) -> b
     return container({**files, **meta})
 
 
-def asic_cades(identity: Identity, files: dict[str, bytes]) -> bytes:
+def asic_cades(identity: Identity, files: dict[str, bytes], number: int | str = "") -> bytes:
     """ASiC-E with a manifest under a CMS signature."""
     manifest = etree.Element(f"{{{ASIC}}}ASiCManifest", nsmap={"asic": ASIC, "ds": DS})
-    _add(manifest, ASIC, "SigReference", URI="META-INF/signature.p7s", MimeType="application/x-pkcs7-signature")
+    _add(
+        manifest, ASIC, "SigReference", URI=f"META-INF/signature{number}.p7s", MimeType="application/x-pkcs7-signature"
+    )
     for name, octets in files.items():
         entry = _add(manifest, ASIC, "DataObjectReference", URI=name)
         _add(entry, DS, "DigestMethod", Algorithm=SHA256)
         _add(entry, DS, "DigestValue", _b64(hashlib.sha256(octets).digest()))
     octets = etree.tostring(manifest, xml_declaration=True, encoding="UTF-8")
-    meta = {"META-INF/ASiCManifest.xml": octets, "META-INF/signature.p7s": sign_cms(octets, identity)}
+    meta = {
+        f"META-INF/ASiCManifest{number}.xml": octets,
+        f"META-INF/signature{number}.p7s": sign_cms(octets, identity),
+    }
     return container({**files, **meta})
 
 
@@ -202,14 +217,14 @@ def _octets(root: Any, signature: Any, reference: Data, c14n: str) -> bytes:
         if target is not root:
             return _canonical(target, c14n)
     copy = etree.fromstring(etree.tostring(root))
-    inner = copy.find(f".//{{{DS}}}Signature")
-    inner.getparent().remove(inner)
+    for inner in list(copy.iter(f"{{{DS}}}Signature")):
+        inner.getparent().remove(inner)
     return _canonical(copy, c14n)
 
 
-def _properties(signature: Any, identity: Identity, role: str | None) -> Any:
-    qualifying = _add(_add(signature, DS, "Object"), XADES, "QualifyingProperties", Target="#S1")
-    properties = _add(qualifying, XADES, "SignedProperties", Id="SP1")
+def _properties(signature: Any, identity: Identity, role: str | None, number: int) -> Any:
+    qualifying = _add(_add(signature, DS, "Object"), XADES, "QualifyingProperties", Target=f"#S{number}")
+    properties = _add(qualifying, XADES, "SignedProperties", Id=f"SP{number}")
     inner = _add(properties, XADES, "SignedSignatureProperties")
     _add(inner, XADES, "SigningTime", datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
     digest = _add(_add(_add(inner, XADES, "SigningCertificateV2"), XADES, "Cert"), XADES, "CertDigest")

@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from okienko.core import cases, envelopes
+from okienko.core import cases, documents, envelopes
 from okienko.core.actions import store
 from okienko.core.actions.frozen import Frozen, Step, decision_sha256
 from okienko.core.actions.machine import Action, ActionPolicy, Risk
@@ -38,6 +38,7 @@ from okienko.plugins.ports import Channel, Classification, ProcedurePack
 from okienko.plugins.senderproof import SenderProof, SenderVerdict, header_values
 from okienko.schemas import (
     ActionState,
+    Attachment,
     Case,
     CaseKind,
     CaseState,
@@ -65,9 +66,6 @@ _AT_ONCE = 4
 """Cases assessed at the same time, so that one whose documents take long does not hold up its neighbours."""
 _HEAD = 256 << 10
 """Octets of a mail's beginning in which its header fields are read."""
-_LARGEST_APPLICATION = 20 << 20
-_MOST_APPLICATIONS = 10
-"""Attachments of one mail that are checked: each may take its time limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,25 +206,18 @@ class Assessing:
     async def _check_documents(
         self, message: InboundMessage, item: envelopes.Loaded, channel: Channel
     ) -> Checked | None:
-        """The first attachment with a signature that counts; else what is wrong with the first one that has any."""
+        """The signed application in the mail, or what comes nearest to it; see `documents`."""
         if self._verifying is None or not self._verifying.configured:
             return None
-        best: Checked | None = None
-        candidates = [a for a in message.attachments if 0 < a.size <= _LARGEST_APPLICATION]
-        for attachment in candidates[:_MOST_APPLICATIONS]:
-            index = attachment.index
 
-            def read(index: int = index) -> bytes:
-                with channel.open_attachment(item.envelope, item.raw, index) as stream:
+        async def read(attachment: Attachment) -> bytes:
+            def work() -> bytes:
+                with channel.open_attachment(item.envelope, item.raw, attachment.index) as stream:
                     return stream.read()
 
-            document = await self._calls.apart(channel, "open_attachment", read)
-            checked = await self._verifying.verify(document, attachment.filename, self._now())
-            if checked.verification.report.valid:
-                return checked
-            if best is None or best.verification.report.format.value == "none":
-                best = checked
-        return best
+            return await self._calls.apart(channel, "open_attachment", work)
+
+        return await documents.first_that_counts(message.attachments, read, self._verifying, self._now)
 
     # --- what follows -----------------------------------------------------------------------------------------------
 

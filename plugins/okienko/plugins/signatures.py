@@ -80,12 +80,23 @@ class SignedFile:
 
 
 @dataclass(frozen=True, slots=True)
+class MissingFile:
+    """A file that a detached signature signs and that was not given. Its name would prove nothing; this finds it."""
+
+    algorithm: str
+    """As `hashlib` calls it."""
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Verification:
     """A report with the bytes it speaks of."""
 
     report: SignatureReport
     signed: tuple[SignedFile, ...] = ()
     """Empty unless the signature is intact."""
+    missing: tuple[MissingFile, ...] = ()
+    """What the document's signature is over, when that is not in it and `detached` was not given."""
 
     def to_wire(self) -> dict[str, Any]:
         """As JSON values, personal number and all: for the pipe between our own processes, never for a log or a store."""
@@ -96,6 +107,7 @@ class Verification:
                 {"name": f.name, "media_type": f.media_type, "content": base64.b64encode(f.content).decode("ascii")}
                 for f in self.signed
             ],
+            "missing": [{"algorithm": m.algorithm, "digest": m.digest.hex()} for m in self.missing],
         }
 
     @classmethod
@@ -107,6 +119,7 @@ class Verification:
                 SignedFile(str(f["name"]), str(f["media_type"]), base64.b64decode(f["content"], validate=True))
                 for f in wire["signed"]
             ),
+            tuple(MissingFile(str(m["algorithm"]), bytes.fromhex(m["digest"])) for m in wire["missing"]),
         )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from okienko.plugins.signatures import SignatureFormat, SignatureLevel
+from okienko.plugins.signatures import MissingFile, SignatureFormat, SignatureLevel
 from plugins.signature.conftest import Check, codes
 from signing.cms import sign_cms
 from signing.pki import Pki
@@ -39,7 +40,10 @@ def test_a_pdf_inside(pki: Pki, check: Check) -> None:
 def test_detached(pki: Pki, check: Check) -> None:
     signed = sign_cms(CONTENT, pki["jan"])
     assert codes(check(signed, detached=CONTENT)) == []
-    assert codes(check(signed)) == ["content_missing"]
+    found = check(signed)
+    assert codes(found) == ["content_missing"]
+    assert found.missing == (MissingFile("sha256", hashlib.sha256(CONTENT).digest()),)
+    assert check(signed, detached=CONTENT).missing == ()
     assert codes(check(signed, detached=CONTENT + b"x")) == ["changed"]
 
 

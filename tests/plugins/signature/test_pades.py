@@ -83,10 +83,6 @@ def test_a_later_revision(check: Check, signed: bytes, what: str) -> None:
     assert codes(check(out.getvalue())) == ["appended"]
 
 
-def test_two_signatures(pki: Pki, check: Check, signed: bytes) -> None:
-    assert codes(check(sign_pdf(signed, pki["anna"], field="Signature2"))) == ["several_signatures"]
-
-
 def test_a_hole_that_leaves_out_more_than_the_signature(check: Check, signed: bytes) -> None:
     """The ByteRange itself is signed, so a wider hole breaks the digest too; the hole is looked at first."""
     start = signed.index(b"/ByteRange")

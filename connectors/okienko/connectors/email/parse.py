@@ -8,7 +8,7 @@ from email.message import Message
 from email.parser import BytesHeaderParser
 from typing import BinaryIO
 
-from okienko.connectors.email import bodytext, headers, parts
+from okienko.connectors.email import bodytext, headers, parts, smime
 from okienko.connectors.email.addresses import addresses
 from okienko.connectors.email.skeleton import Skeleton
 from okienko.plugins.errors import UnreadableError
@@ -158,16 +158,7 @@ def _open(raw: RawContent) -> tuple[Message, Skeleton | None, list[str]]:
     if data.startswith(b"From "):
         # An mbox separator that a tool left on top.
         data = data.partition(b"\n")[2]
-    if data.lower().count(b"boundary=") > MAX_BOUNDARIES or data.lower().count(b"message/rfc822") > MAX_BOUNDARIES:
-        defects.append("nested_too_deep")
-        message: Message = BytesHeaderParser(policy=headers.RAW).parsebytes(data)
-        message.set_type("application/octet-stream") if message.get("Content-Type") else None
-    else:
-        try:
-            message = email.message_from_bytes(data, policy=headers.RAW)
-        except RecursionError:
-            defects.append("nested_too_deep")
-            message = BytesHeaderParser(policy=headers.RAW).parsebytes(data)
+    message = _parsed(data, defects)
     if not any(name in message for name in _MAIL_FIELDS):
         raise UnreadableError(
             "it has none of a mail's header fields (From, To, Subject, Date, Message-ID): it is not a mail"
@@ -175,7 +166,42 @@ def _open(raw: RawContent) -> tuple[Message, Skeleton | None, list[str]]:
     return message, skeleton, defects
 
 
+def _parsed(data: bytes, defects: list[str]) -> Message:
+    if data.lower().count(b"boundary=") > MAX_BOUNDARIES or data.lower().count(b"message/rfc822") > MAX_BOUNDARIES:
+        defects.append("nested_too_deep")
+        message: Message = BytesHeaderParser(policy=headers.RAW).parsebytes(data)
+        message.set_type("application/octet-stream") if message.get("Content-Type") else None
+        return message
+    try:
+        return email.message_from_bytes(data, policy=headers.RAW)
+    except RecursionError:
+        defects.append("nested_too_deep")
+        return BytesHeaderParser(policy=headers.RAW).parsebytes(data)
+
+
+def _opened(message: Message, skeleton: Skeleton | None, defects: list[str]) -> tuple[Message, Skeleton | None]:
+    """The MIME entity inside a mail that is opaque-signed as a whole; any other mail as it is."""
+    root = next(parts.leaves(message, []), None)
+    if root is None or root.part is not message or not smime.may_be_signed(root.content_type, root.filename):
+        return message, skeleton
+    with parts.as_stream(parts.octets(message, skeleton)) as stream:
+        octets = stream.read(smime.MAX_SIGNED + 1)
+    try:
+        content = smime.signed_content(octets)
+    except ValueError:
+        defects.append("bad_smime")
+        return message, skeleton
+    if content is None:
+        return message, skeleton
+    inner = Skeleton(RawContent(content)) if len(content) > WHOLE_LIMIT else None
+    entity = _parsed(inner.data if inner else content, [])
+    if not smime.is_mime(entity):
+        return message, skeleton
+    return entity, inner
+
+
 def _members(message: Message, skeleton: Skeleton | None, defects: list[str]) -> Iterator[_Member]:
+    message, skeleton = _opened(message, skeleton, defects)
     for leaf in parts.leaves(message, defects):
         content = parts.octets(leaf.part, skeleton)
         if leaf.is_text:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import re
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,10 +21,11 @@ from okienko.core.verifying import Checked, Verifying
 from okienko.plugins.context import utc_now
 from okienko.plugins.errors import MisconfiguredError
 from okienko.plugins.signature.problems import Code
-from okienko.plugins.signatures import SignatureReport
+from okienko.plugins.signatures import MissingFile, SignatureReport
 
 _PREFIX = "OKIENKO_SIGNATURE_"
 _SIGNATURES = (".p7s", ".p7m", ".sig", ".xades", ".asice", ".sce")
+_MOST_BESIDE = 20
 _PLAIN_NAME = re.compile(rb'URI="([^"#:/\\%?]{1,200})"')
 
 
@@ -117,7 +120,7 @@ async def _verify(environ: dict[str, str], file: Path, at: datetime, content: Pa
     try:
         checked = await verifying.verify(document, file.name, at, detached=_read(content))
         if content is None and Code.CONTENT_MISSING in {p.code for p in checked.verification.report.problems}:
-            beside = find_beside(file, document)
+            beside = find_beside(file, document, checked.verification.missing)
             if beside is not None:
                 checked = await verifying.verify(document, file.name, at, detached=_read(beside))
         return checked
@@ -125,8 +128,11 @@ async def _verify(environ: dict[str, str], file: Path, at: datetime, content: Pa
         await verifying.close()
 
 
-def find_beside(file: Path, document: bytes) -> Path | None:
-    """The file that a detached signature may sign: named in it, or its namesake in the same folder."""
+def find_beside(file: Path, document: bytes, missing: Sequence[MissingFile] = ()) -> Path | None:
+    """The file that a detached signature may sign: named in it, or its namesake in the same folder.
+
+    Of several, the one whose digest is `missing`. The verifier hashes it again.
+    """
     names = {name.decode("utf-8", "replace") for name in _PLAIN_NAME.findall(document)}
     named = [file.parent / name for name in sorted(names) if name not in (".", "..")]
     namesakes = [
@@ -134,8 +140,15 @@ def find_beside(file: Path, document: bytes) -> Path | None:
         for path in sorted(file.parent.glob(f"{_globbed(file.stem)}*"))
         if file.stem in (path.stem, path.name) and path.suffix.lower() not in _SIGNATURES
     ]
-    found = [path for path in (*named, *namesakes) if path != file and path.is_file()]
-    return found[0] if len(set(found)) == 1 else None
+    found = list(dict.fromkeys(path for path in (*named, *namesakes) if path != file and path.is_file()))
+    if len(found) > 1 and len(missing) == 1:
+        found = [path for path in found[:_MOST_BESIDE] if _digest(path, missing[0].algorithm) == missing[0].digest][:1]
+    return found[0] if len(found) == 1 else None
+
+
+def _digest(path: Path, algorithm: str) -> bytes:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, algorithm).digest()
 
 
 def _globbed(name: str) -> str:

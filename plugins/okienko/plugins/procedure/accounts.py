@@ -9,6 +9,7 @@ from __future__ import annotations
 from okienko.plugins.evidence import Evidence
 from okienko.plugins.identity import Account, same_login
 from okienko.plugins.procedure.inflection import Agreement, agreement, swapped
+from okienko.plugins.procedure.signer import same_person
 from okienko.plugins.senderproof import Proof
 from okienko.plugins.senderproof.domains import canonical
 from okienko.plugins.signatures import Application
@@ -72,27 +73,12 @@ def is_signed(evidence: Evidence) -> Finding:
 
 
 def signatory_is_applicant(evidence: Evidence) -> Finding:
-    """B5: name, and PESEL where the account has one."""
-    report, application, account = evidence.signature, evidence.application, evidence.account
-    if report is None or not report.valid or report.signatory is None:
+    """B5: name, and PESEL where the account has one (`signer.same_person` is the rule)."""
+    report = evidence.signature
+    if report is None or not report.valid:
         return UNKNOWN, "nobody is known to have signed"
-    signer = Person(given_name=report.signatory.given_names, family_name=report.signatory.family_name)
-    if application is not None and application.given_name and application.family_name:
-        named = Person(given_name=application.given_name, family_name=application.family_name)
-        if agreement(named, signer) is Agreement.UNSURE:
-            return UNMET, "the signatory's name is not the applicant's"
-    if not evidence.looked_up or account is None:
-        return UNKNOWN, "there is no account to hold the signatory against"
-    number = account.person.pesel
-    if number is not None:
-        if report.signatory.pesel is None:
-            return UNKNOWN, "the account has a personal number, the signature has none"
-        if report.signatory.pesel != number:
-            return UNMET, "the signatory's personal number is not the account's"
-        return MET, "the signatory's personal number is the account's"
-    if agreement(signer, account.person) is Agreement.EXACT:
-        return MET, "the signatory's name is the account's, which has no personal number"
-    return UNKNOWN, "the signatory's name is not exactly the account's, which has no personal number"
+    account = evidence.account if evidence.looked_up else None
+    return same_person(report.signatory, evidence.application, account.person if account else None)
 
 
 def sender_is_new_login(evidence: Evidence) -> Finding:

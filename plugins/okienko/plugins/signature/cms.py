@@ -27,9 +27,9 @@ from pyhanko_certvalidator.sig_validate import (
 from okienko.plugins.signature.certificates import load_certificate
 from okienko.plugins.signature.intact import aware
 from okienko.plugins.signature.nonull import UNPINNED, spki_sha256, verifies_without_null
-from okienko.plugins.signature.problems import Code, Refused
+from okienko.plugins.signature.problems import MOST_SIGNATURES, Code, Refused
 
-_HASHES = ("sha256", "sha384", "sha512")
+HASHES = ("sha256", "sha384", "sha512")
 _SCHEMES = ("rsassa_pkcs1v15", "rsassa_pss", "ecdsa")
 _MIN_RSA_BITS = 2048
 
@@ -57,7 +57,7 @@ class PinnedNoNull(SignatureValidator):
             self._standard.validate_signature(signature, signed_data, public_key_info, signature_algorithm, context)
         except InvalidSignature:
             name = _hash_of(signature_algorithm) or context.contextual_md_algorithm or ""
-            if name not in _HASHES or signature_algorithm.signature_algo != "rsassa_pkcs1v15":
+            if name not in HASHES or signature_algorithm.signature_algo != "rsassa_pkcs1v15":
                 raise
             digest = signed_data if context.prehashed else hashlib.new(name, signed_data).digest()
             spki = public_key_info.dump()
@@ -102,6 +102,32 @@ def _has_parts(octets: bytes, count: int) -> bool:
     for _ in range(count):
         place = encoded_length(octets, place)
     return place == len(octets)
+
+
+def one_by_one(signed_data: cms.SignedData) -> list[cms.SignedData]:
+    """For each signer a SignedData with this one only, for `check_cms`. Raises Refused for too many of them."""
+    try:
+        signers = list(signed_data["signer_infos"])
+        if len(signers) <= 1:
+            return [signed_data]
+        if len(signers) > MOST_SIGNATURES:
+            raise Refused(Code.SEVERAL_SIGNATURES)
+        used = [signer["digest_algorithm"]["algorithm"].native for signer in signers]
+        named = [algorithm["algorithm"].native for algorithm in signed_data["digest_algorithms"]]
+        if sorted(named) != sorted(set(used)):
+            raise Refused(Code.MALFORMED, "its digest algorithms do not fit together")
+        return [_alone(signed_data, signer) for signer in signers]
+    except (ValueError, TypeError, KeyError):
+        raise Refused(Code.MALFORMED, "its CMS is broken") from None
+
+
+def _alone(signed_data: cms.SignedData, signer: cms.SignerInfo) -> cms.SignedData:
+    alone = signed_data.copy()
+    name = signer["digest_algorithm"]["algorithm"].native
+    alone["signer_infos"] = cms.SignerInfos([signer])
+    algorithms = [a for a in signed_data["digest_algorithms"] if a["algorithm"].native == name]
+    alone["digest_algorithms"] = cms.DigestAlgorithms(algorithms)
+    return alone
 
 
 def check_cms(signed_data: cms.SignedData, digest_of: Callable[[str], bytes], pins: Collection[str]) -> CmsSignature:
@@ -178,7 +204,7 @@ def _refuse_parameters(algorithm: Any) -> None:
 def _refuse_weak(signer: cms.SignerInfo, certificate: x509.Certificate) -> None:
     algorithm = signer["signature_algorithm"]
     name = signer["digest_algorithm"]["algorithm"].native
-    if name not in _HASHES or algorithm.signature_algo not in _SCHEMES or _hash_of(algorithm) not in (None, name):
+    if name not in HASHES or algorithm.signature_algo not in _SCHEMES or _hash_of(algorithm) not in (None, name):
         raise Refused(Code.WEAK_ALGORITHM)
     key = certificate.public_key
     if key.algorithm in ("rsa", "rsassa_pss") and key.bit_size < _MIN_RSA_BITS:

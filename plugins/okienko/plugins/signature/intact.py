@@ -24,6 +24,8 @@ class Intact:
     statement: Statement | None = None
     """The minister's statement who signed; counts only under a pinned seal."""
     problems: list[SignatureProblem] = field(default_factory=list)
+    beside: tuple[str, ...] = ()
+    """Names of the files outside the document that the signature covers."""
 
 
 def aware(moment: datetime | None) -> datetime | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from okienko.plugins.signatures import SignatureProblem
+from okienko.plugins.signatures import MissingFile, SignatureProblem
 
 
 class Code(StrEnum):
@@ -17,6 +17,7 @@ class Code(StrEnum):
     UNSUPPORTED = "unsupported"
     CONTENT_MISSING = "content_missing"
     SEVERAL_SIGNATURES = "several_signatures"
+    DIFFERENT_SIGNATORIES = "different_signatories"
 
     CHANGED = "changed"
     SIGNATURE_INVALID = "signature_invalid"
@@ -59,6 +60,7 @@ TEXTS: dict[Code, str] = {
     Code.UNSUPPORTED: "this kind of signature or document is not checked by okienko",
     Code.CONTENT_MISSING: "the signature is detached: the file that it signs is needed beside it",
     Code.SEVERAL_SIGNATURES: "the document carries several signatures: a person has to look",
+    Code.DIFFERENT_SIGNATORIES: "different persons signed the document: a person has to look whose application it is",
     Code.CHANGED: "the document was changed after it was signed",
     Code.SIGNATURE_INVALID: "the signature does not verify under its certificate",
     Code.APPENDED: "something was added to the document after it was signed",
@@ -92,10 +94,15 @@ def problem(code: Code, detail: str = "") -> SignatureProblem:
     return SignatureProblem(code=code.value, text=f"{TEXTS[code]} ({detail})" if detail else TEXTS[code])
 
 
+MOST_SIGNATURES = 10
+"""Of one document; more are for a person."""
+
+
 class Refused(Exception):  # noqa: N818  it is a finding about a document, not an error of ours
     """Ends the check of one document. Never leaves this package."""
 
-    def __init__(self, code: Code, detail: str = "") -> None:
+    def __init__(self, code: Code, detail: str = "", *, missing: tuple[MissingFile, ...] = ()) -> None:
         super().__init__(code.value)
         self.code = code
+        self.missing = missing
         self.problem = problem(code, detail)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -12,8 +12,10 @@ from okienko.plugins.context import utc_now
 from okienko.plugins.signature.formats import detect
 from okienko.plugins.signature.problems import WARNINGS, Code, Refused, problem
 from okienko.plugins.signature.settings import SignatureSettings
+from okienko.plugins.signature.several import combine
 from okienko.plugins.signatures import (
     Application,
+    MissingFile,
     SignatureFormat,
     SignatureLevel,
     SignatureProblem,
@@ -43,19 +45,23 @@ class DocumentVerifier:
         """See `SignatureVerifier.verify`. Raises MisconfiguredError when a trust file cannot be read."""
         store = self.trust()
         family = SignatureFormat.NONE
+        missing: tuple[MissingFile, ...] = ()
         try:
             self._refuse_large(document, detached or b"")
             family = detect(document)
-            return self._judge(family, self._open(family, document, filename, detached), store, at)
+            signatures = self._open(family, document, filename, detached)
+            return combine([self._judge(family, intact, store, at) for intact in signatures])
         except Refused as refused:
             found = refused.problem
+            # A container must hold all that it signs.
+            missing = refused.missing if family is not SignatureFormat.ASIC_E else ()
         except (RecursionError, MemoryError):
             found = problem(Code.TOO_COMPLEX)
         except Exception:  # whatever a parser raises for a stranger's octets is a finding, not a failure
             found = problem(Code.UNREADABLE)
         if found.code == Code.NOT_SIGNED:
             family = SignatureFormat.NONE
-        return Verification(SignatureReport(valid=False, format=family, problems=(found,)))
+        return Verification(SignatureReport(valid=False, format=family, problems=(found,)), missing=missing)
 
     def read_application(self, signed: tuple[SignedFile, ...]) -> Application:
         """See `SignatureVerifier.read_application`."""
@@ -82,7 +88,9 @@ class DocumentVerifier:
         if max(map(len, contents)) > self.settings.max_size:
             raise Refused(Code.TOO_LARGE)
 
-    def _open(self, family: SignatureFormat, document: bytes, filename: str, detached: bytes | None) -> Intact:
+    def _open(
+        self, family: SignatureFormat, document: bytes, filename: str, detached: bytes | None
+    ) -> Sequence[Intact]:
         match family:
             case SignatureFormat.PADES:
                 from okienko.plugins.signature.pades import open_pades

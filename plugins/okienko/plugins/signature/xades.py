@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from datetime import datetime
 from typing import Any
+from urllib.parse import unquote
 
 from lxml import etree
 
@@ -14,7 +15,7 @@ from okienko.plugins.signature.problems import Code, Refused, problem
 from okienko.plugins.signature.safexml import parse_xml
 from okienko.plugins.signature.settings import SignatureSettings
 from okienko.plugins.signature.xmlalgorithms import BASE64, DS, digest, strict_base64
-from okienko.plugins.signature.xmldsig import XADES, Checked, Kind, Resolver, check
+from okienko.plugins.signature.xmldsig import XADES, Checked, Kind, Resolver, check_all
 from okienko.plugins.signatures import SignedFile
 
 _ASIC = "{http://uri.etsi.org/02918/v1.2.1#}"
@@ -37,12 +38,16 @@ def open_xades(
     settings: SignatureSettings,
     *,
     resolve: Resolver | None = None,
-) -> Intact:
-    """Check the signature of an XML document: enveloped, enveloping, beside its data in one file, or detached.
+) -> list[Intact]:
+    """Check the signatures of an XML document: enveloped, enveloping, beside its data in one file, or detached.
 
     Raises Refused with the reason. `resolve` gives the files that a detached signature names.
     """
-    checked = check(document, max_depth=settings.max_depth, pins=settings.pinned_seals, resolve=resolve)
+    found = check_all(document, max_depth=settings.max_depth, pins=settings.pinned_seals, resolve=resolve)
+    return [_intact(checked, filename, settings) for checked in found]
+
+
+def _intact(checked: Checked, filename: str, settings: SignatureSettings) -> Intact:
     _refuse_strays(checked)
     octets = checked.octets_of(Kind.SIGNED_PROPERTIES)
     if octets is None:
@@ -64,6 +69,7 @@ def open_xades(
         signed_at=_time(properties.findtext(f"{XADES}SignedSignatureProperties/{XADES}SigningTime")),
         statement=from_role(roles),
         problems=problems,
+        beside=tuple(unquote(r.uri) for r in checked.references if r.kind is Kind.EXTERNAL),
     )
 
 
@@ -123,7 +129,7 @@ def _all_signed(checked: Checked, signed: set[Any]) -> bool:
     if root is not signature:
         # Beside the signature stand signed elements only, and the wrapper says nothing itself.
         wrapper_ok = set(root.attrib) <= {"Id", "ID", "id"} and not _text_in(root)
-        children = [child for child in root if child is not signature]
+        children = [child for child in root if child not in checked.signatures]
         if not wrapper_ok or signature.getparent() is not root or any(child not in signed for child in children):
             return False
         if not children and root.tag != _ASIC + "XAdESSignatures":

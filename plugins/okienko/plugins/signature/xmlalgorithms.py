@@ -10,6 +10,7 @@ import binascii
 import hashlib
 import re
 from collections.abc import Collection
+from enum import StrEnum
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
@@ -62,6 +63,11 @@ def digest(algorithm: str | None, octets: bytes) -> bytes:
     return hashlib.new(_DIGESTS[algorithm], octets).digest()
 
 
+def digest_name(algorithm: str | None) -> str | None:
+    """What `hashlib` calls the digest; None for one that is not on the list."""
+    return _DIGESTS.get(algorithm or "")
+
+
 def is_canonicalization(algorithm: str | None) -> bool:
     """Whether it is one of the canonicalizations on the list, with or without comments."""
     return (algorithm or "").removesuffix("WithComments").rstrip("#") in {a.rstrip("#") for a in _CANONICAL}
@@ -88,11 +94,19 @@ def canonical(node: Any, algorithm: str | None, transform: Any = None) -> bytes:
     return octets
 
 
-def takes_signature_out(transform: Any) -> bool:
+class TakesOut(StrEnum):
+    """Which signatures a transformation leaves out of what is digested."""
+
+    OWN = "own"
+    FIRST = "first"
+    ALL = "all"
+
+
+def takes_signature_out(transform: Any) -> TakesOut | None:
     """Whether the transformation means "all but the signature". Raises Refused for any other XPath."""
     algorithm = transform.get("Algorithm")
     if algorithm == ENVELOPED:
-        return True
+        return TakesOut.OWN
     if algorithm == XPATH:
         (expression, pattern) = (transform.find(DS + "XPath"), _NOT_IN_SIGNATURE)
     elif algorithm == FILTER2:
@@ -100,13 +114,15 @@ def takes_signature_out(transform: Any) -> bool:
         if expression is not None and expression.get("Filter") != "subtract":
             expression = None
     else:
-        return False
+        return None
     found = (
         pattern.fullmatch((expression.text or "").strip()) if expression is not None and len(transform) == 1 else None
     )
     if expression is None or found is None or expression.nsmap.get(found[1]) != DS[1:-1]:
         raise Refused(Code.FORBIDDEN_TRANSFORM, "an XPath that is not on the list")
-    return True
+    if found[0].startswith("here()"):
+        return TakesOut.OWN
+    return TakesOut.FIRST if found[0].endswith("[1]") else TakesOut.ALL
 
 
 def strict_base64(text: str) -> bytes:

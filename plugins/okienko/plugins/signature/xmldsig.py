@@ -19,18 +19,21 @@ from lxml import etree
 
 from okienko.plugins.signature.certificates import load_certificate
 from okienko.plugins.signature.nonull import UNPINNED, spki_sha256
-from okienko.plugins.signature.problems import Code, Refused
+from okienko.plugins.signature.problems import MOST_SIGNATURES, Code, Refused
 from okienko.plugins.signature.safexml import parse_xml
 from okienko.plugins.signature.xmlalgorithms import (
     BASE64,
     DS,
+    TakesOut,
     canonical,
     digest,
+    digest_name,
     is_canonicalization,
     strict_base64,
     takes_signature_out,
     verifies,
 )
+from okienko.plugins.signatures import MissingFile
 
 XADES = "{http://uri.etsi.org/01903/v1.3.2#}"
 SIGNED_PROPERTIES = "http://uri.etsi.org/01903#SignedProperties"
@@ -74,6 +77,8 @@ class Checked:
 
     root: Any
     signature: Any
+    signatures: tuple[Any, ...]
+    """All that stand in the document, this one among them."""
     certificate: x509.Certificate
     embedded: tuple[x509.Certificate, ...]
     references: tuple[Reference, ...]
@@ -101,15 +106,35 @@ def check(
     comments_allowed: bool = False,
 ) -> Checked:
     """Verify the one signature in the document. Raises Refused with the reason."""
+    found = check_all(
+        document, max_depth=max_depth, pins=pins, resolve=resolve, comments_allowed=comments_allowed, most=1
+    )
+    return found[0]
+
+
+def check_all(
+    document: bytes,
+    *,
+    max_depth: int,
+    pins: Collection[str] = (),
+    resolve: Resolver | None = None,
+    comments_allowed: bool = False,
+    most: int = MOST_SIGNATURES,
+) -> list[Checked]:
+    """Verify every signature in the document; none may stand in another. Raises Refused with the first reason."""
     root = parse_xml(document, max_depth=max_depth)
     signatures = list(root.iter(DS + "Signature"))
     if not signatures:
         raise Refused(Code.NOT_SIGNED)
-    if len(signatures) > 1:
+    if len(signatures) > most:
         raise Refused(Code.SEVERAL_SIGNATURES)
+    if any(next(signature.iterancestors(DS + "Signature"), None) is not None for signature in signatures):
+        raise Refused(Code.SEVERAL_SIGNATURES, "one stands in another")
     if not comments_allowed and next(root.getroottree().xpath("//comment()").__iter__(), None) is not None:
         raise Refused(Code.PARTIAL_COVERAGE, "it holds XML comments, which no XML signature covers")
-    return _Check(document, root, signatures[0], max_depth, pins, resolve).run()
+    return [
+        _Check(document, root, signatures, number, max_depth, pins, resolve).run() for number in range(len(signatures))
+    ]
 
 
 class _Check:
@@ -117,12 +142,14 @@ class _Check:
         self,
         document: bytes,
         root: Any,
-        signature: Any,
+        signatures: list[Any],
+        number: int,
         max_depth: int,
         pins: Collection[str],
         resolve: Resolver | None,
     ) -> None:
-        self.document, self.root, self.signature, self.max_depth = document, root, signature, max_depth
+        self.document, self.root, self.signatures, self.max_depth = document, root, signatures, max_depth
+        self.number, self.signature = number, signatures[number]
         self.pins, self.resolve = pins, resolve
         self.ids = _ids(root)
         self.used_external: set[str] = set()
@@ -140,7 +167,7 @@ class _Check:
         if not 0 < len(found) <= _MOST_REFERENCES:
             raise Refused(Code.TOO_COMPLEX, "too many references")
         references = tuple(self._reference(reference) for reference in found)
-        return Checked(self.root, self.signature, certificate, others, references)
+        return Checked(self.root, self.signature, tuple(self.signatures), certificate, others, references)
 
     def _signer(
         self, algorithm: str | None, octets: bytes, value: bytes
@@ -172,10 +199,10 @@ class _Check:
         if kind is Kind.EXTERNAL:
             octets = self.resolve(unquote(uri or "")) if self.resolve else None
             if octets is None:
-                raise Refused(Code.CONTENT_MISSING)
+                raise Refused(Code.CONTENT_MISSING, missing=_signed_elsewhere(reference.getparent()))
         for transform in transforms:
             algorithm = transform.get("Algorithm")
-            if takes_signature_out(transform):
+            if (which := takes_signature_out(transform)) is not None:
                 if kind is Kind.ELEMENT and octets is None and not self._holds_signature(target):
                     # By its definition (6.6.4) nothing is taken out then; signxml writes such references.
                     continue
@@ -183,7 +210,7 @@ class _Check:
                     raise Refused(
                         Code.FORBIDDEN_TRANSFORM, "a signature is taken out of something else than the document"
                     )
-                node, without = self._without_signature(kind), True
+                node, without = self._without_signature(kind, which), True
             elif is_canonicalization(algorithm):
                 if octets is not None:
                     node = parse_xml(octets, max_depth=self.max_depth).getroottree()
@@ -221,11 +248,19 @@ class _Check:
         return Kind.ELEMENT, element
 
     def _holds_signature(self, element: Any) -> bool:
-        return element is self.signature or any(above is element for above in self.signature.iterancestors())
+        """Whether any signature is it or stands in it."""
+        return next(element.iter(DS + "Signature"), None) is not None
 
-    def _without_signature(self, kind: Kind) -> Any:
+    def _without_signature(self, kind: Kind, which: TakesOut) -> Any:
         fresh = parse_xml(self.document, max_depth=self.max_depth)
-        (signature,) = fresh.iter(DS + "Signature")
+        signatures = list(fresh.iter(DS + "Signature"))
+        if which is TakesOut.FIRST and len(signatures) > 1:
+            raise Refused(Code.FORBIDDEN_TRANSFORM, "which of several signatures is taken out is not clear")
+        for signature in signatures if which is TakesOut.ALL else [signatures[self.number]]:
+            self._take_out(signature)
+        return fresh.getroottree() if kind is Kind.DOCUMENT else fresh
+
+    def _take_out(self, signature: Any) -> None:
         parent = signature.getparent()
         if parent is None:
             raise Refused(Code.FORBIDDEN_TRANSFORM, "nothing is left without the signature")
@@ -235,7 +270,6 @@ class _Check:
         elif signature.tail:
             parent.text = (parent.text or "") + signature.tail
         parent.remove(signature)
-        return fresh.getroottree() if kind is Kind.DOCUMENT else fresh
 
 
 def _ids(root: Any) -> dict[str, Any]:
@@ -247,6 +281,20 @@ def _ids(root: Any) -> dict[str, Any]:
             if value is not None and ids.setdefault(value, element) is not element:
                 raise Refused(Code.WRAPPING, "an id stands twice in the document")
     return ids
+
+
+def _signed_elsewhere(info: Any) -> tuple[MissingFile, ...]:
+    """Files outside the document by their digests; nothing when one is digested otherwise than octet by octet."""
+    missing = []
+    for reference in info.findall(DS + "Reference"):
+        uri = reference.get("URI")
+        if uri is not None and (uri == "" or uri.startswith("#")):
+            continue
+        name = digest_name(_one(reference, DS + "DigestMethod").get("Algorithm"))
+        if name is None or reference.find(DS + "Transforms") is not None:
+            return ()
+        missing.append(MissingFile(name, strict_base64(_text(_one(reference, DS + "DigestValue")))))
+    return tuple(dict.fromkeys(missing))
 
 
 def _one(element: Any, tag: str) -> Any:
