@@ -15,9 +15,11 @@ from okienko.core.actions.links import Links
 from okienko.core.actions.machine import ActionPolicy, Risk
 from okienko.core.assessing import Assessing, Limits
 from okienko.core.attempts import Attempts
+from okienko.core.audit.vault import Vault
 from okienko.core.calls import Calls
 from okienko.core.settings import CoreSettings
 from okienko.core.starting import Starting
+from okienko.core.typing_in import TypingIn
 from okienko.core.verifying import Verifying
 from okienko.plugins.identity import IdentityBackend
 from okienko.plugins.ports import Channel, ProcedurePack
@@ -35,6 +37,7 @@ class Recovery:
     execution: Execution
     approvals: Approvals
     activation: Activation
+    typing: TypingIn
 
     @classmethod
     def build(
@@ -49,6 +52,7 @@ class Recovery:
         links: Links,
         sender: SenderProof,
         verifying: Verifying | None,
+        vault: Vault,
         calls: Calls,
     ) -> Recovery:
         """Put it together by the settings."""
@@ -66,7 +70,7 @@ class Recovery:
             identity=starting,
             assessing=Assessing(
                 engine, now, channels=channels, pack=pack, identity=identity, starting=starting, sender=sender, verifying=verifying,
-                policy=policy, limits=Limits(settings.actions_per_account_per_day), spool=settings.home / "spool",
+                vault=vault, policy=policy, limits=Limits(settings.actions_per_account_per_day), spool=settings.home / "spool",
                 calls=calls, attempts=attempts,
             ),
             execution=Execution(
@@ -75,6 +79,7 @@ class Recovery:
             ),
             approvals=Approvals(engine, now, policy=policy, pack=pack, links=links, message_domain=domain),
             activation=Activation(engine, now, identity=backends, links=links, calls=calls),
+            typing=TypingIn(engine, now, vault),
         )  # fmt: skip
 
 

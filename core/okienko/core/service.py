@@ -159,7 +159,7 @@ async def open_service(
         verifying = find_verifying(plugins, settings, environ)
         recovery = Recovery.build(
             engine, now, settings=settings, channels=plugins.channels, identity=identity, pack=pack, links=links,
-            sender=sender_proof(environ), verifying=verifying, calls=calls,
+            sender=sender_proof(environ), verifying=verifying, vault=vault, calls=calls,
         )  # fmt: skip
         service = Service(
             settings=settings,

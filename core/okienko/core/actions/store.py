@@ -22,8 +22,11 @@ UPDATE reset_action SET state = $2, not_before = $3, reason = $4, ended_at = $5,
 _FETCH = "SELECT * FROM reset_action WHERE id = $1"
 _FETCH_LOCKED = "SELECT * FROM reset_action WHERE id = $1 FOR UPDATE"
 _ENDED = frozenset(
-    {ActionState.DONE, ActionState.REFUSED, ActionState.EXPIRED, ActionState.STOPPED, ActionState.FAILED}
-)
+    {
+        ActionState.DONE, ActionState.REFUSED, ActionState.EXPIRED, ActionState.STOPPED, ActionState.FAILED,
+        ActionState.SUPERSEDED,
+    }
+)  # fmt: skip
 
 
 class TamperedError(PermanentError):
