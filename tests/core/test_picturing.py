@@ -13,8 +13,9 @@ from okienko.core import picturing
 from okienko.core.pictureworker import MOST_OCTETS, MOST_PAGES, MOST_PIXELS
 from okienko.core.picturing import NoPictureError, Picturing
 from okienko.plugins.errors import TransientError
+from okienko.plugins.signature.kinds import MOST_TEXT, Kind
 from okienko.plugins.signature.settings import SignatureSettings
-from okienko.plugins.signature.shown import MOST_PARTS, MOST_TEXT, Kind, parts
+from okienko.plugins.signature.shown import MOST_PARTS, parts
 from rigs.scans import photograph, scanned_pdf
 from signing.cms import plain_pdf
 

@@ -16,8 +16,9 @@ import pypdfium2
 from PIL import Image
 
 from okienko.core.verifyworker import answer_once
+from okienko.plugins.signature.kinds import Kind
 from okienko.plugins.signature.settings import SignatureSettings
-from okienko.plugins.signature.shown import Kind, Part, parts
+from okienko.plugins.signature.shown import Part, parts
 
 MOST_PAGES = 20
 MOST_PIXELS = 2_400_000

@@ -21,7 +21,7 @@ import structlog
 from okienko.core.verifying import PASSED_ON
 from okienko.core.verifyworker import FRAME
 from okienko.plugins.errors import PermanentError, TransientError
-from okienko.plugins.signature.shown import MOST_TEXT, Kind
+from okienko.plugins.signature.kinds import MOST_TEXT, Kind
 
 log = structlog.get_logger(__name__)
 

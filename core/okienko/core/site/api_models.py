@@ -16,7 +16,7 @@ from okienko.core.site.applications import Whole as WholeApplication
 from okienko.core.site.people import Role
 from okienko.core.site.queue import Line, Whole
 from okienko.core.typing_in import Refusal
-from okienko.plugins.signature.shown import Kind
+from okienko.plugins.signature.kinds import Kind
 from okienko.plugins.signatures import Application
 from okienko.schemas import ActionState, EventType, Procedure, RuleResult
 from okienko.schemas.base import Model, UtcDatetime

@@ -4,34 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import islice
 
 from lxml import etree
 
 from okienko.plugins.signature.application import LEAST_FILE, decoded, file_in, office_lines
 from okienko.plugins.signature.formats import looks_like_xml
+from okienko.plugins.signature.kinds import MOST_TEXT, Kind
 from okienko.plugins.signature.safexml import parse_xml
 from okienko.plugins.signature.settings import SignatureSettings
 
 MOST_PARTS = 20
-MOST_TEXT = 20_000
-"""Characters of a part's text; the whole is in the downloaded document."""
 _MOST_LINES = 2_000
 _SIGNATURES = ("{http://www.w3.org/2000/09/xmldsig#}Signature",)
 _PICTURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*")
 """Beginnings of JPEG, PNG and TIFF."""
 _FILES = (b"%PDF-", b"PK\x03\x04", *_PICTURES)
-
-
-class Kind(StrEnum):
-    """How a part can be shown."""
-
-    PDF = "pdf"
-    IMAGE = "image"
-    TEXT = "text"
-    NONE = "none"
-    """Not at all: the document can only be downloaded."""
 
 
 @dataclass(frozen=True, slots=True)
