@@ -137,7 +137,7 @@ class Bench:
         core = {"OKIENKO_HOME": str(self.spool.parent)} | {f"OKIENKO_{k.upper()}": v for k, v in settings.items()}
         self.recovery = Recovery.build(
             self.engine, self.clock, settings=load_core_settings(core), channels={"memory": channel}, identity=identity,
-            pack=self.pack, links=self.links, seals=self.seals, sender=sender_proof(self.environ), verifying=self.verifying, calls=self.calls,
+            pack=self.pack, links=self.links, seals=self.seals, sender=sender_proof(self.environ), verifying=self.verifying, vault=self.vault, calls=self.calls,
         )  # fmt: skip
         self.intake = DurableIntake(self.engine, self.clock, max_size=8 << 20, batch_size=100)
 

@@ -149,6 +149,13 @@ class Counter:
         rows = await self.bench.rows("SELECT a.id FROM reset_action a JOIN cases c ON c.id = a.case_id ORDER BY c.seq")
         return [await self.bench.recovery.approvals.find(row["id"]) for row in rows]
 
+    async def actions_of(self, case_id: UUID) -> list[Action]:
+        """The reset actions of one case: ended ones first, in the order of their ends, then the open one."""
+        rows = await self.bench.rows(
+            "SELECT id FROM reset_action WHERE case_id = $1 ORDER BY ended_at NULLS LAST", case_id
+        )
+        return [await self.bench.recovery.approvals.find(row["id"]) for row in rows]
+
     async def action(self) -> Action:
         """The only reset action."""
         (one,) = await self.actions()

@@ -215,7 +215,7 @@ settings = load_core_settings(os.environ)
 plugins = Plugins.load(PluginContext(home=settings.home, environ=os.environ))
 assert [s.state for s in plugins.statuses if s.name == "signature"] == ["loaded"]
 assert find_verifying(plugins, settings, os.environ).configured
-heavy = {"pyhanko", "pyhanko_certvalidator", "lxml", "asn1crypto", "pypdf", "signxml", "aiohttp"}
+heavy = {"pyhanko", "pyhanko_certvalidator", "lxml", "asn1crypto", "pypdf", "signxml", "aiohttp", "pypdfium2", "PIL"}
 print(sorted(heavy & {name.partition(".")[0] for name in sys.modules}))
 """
     environ = {**os.environ, **pki.environ(), "OKIENKO_HOME": str(tmp_path)}

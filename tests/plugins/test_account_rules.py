@@ -92,6 +92,19 @@ def test_b3(missing: str) -> None:
     assert accounts.application_is_complete(APPLICATION.model_copy(update={missing: None}))[0] is UNKNOWN
 
 
+def test_b3_says_what_was_typed_and_typing_alone_completes_nothing() -> None:
+    everything = ("given_name", "family_name", "old_login", "new_login")
+    assert accounts.application_is_complete(APPLICATION, everything) == (
+        MET, "typed by an administrator beside the document: given name, family name, lost e-mail, new e-mail",
+    )  # fmt: skip
+    assert accounts.application_is_complete(APPLICATION, ["new_login"]) == (
+        MET, "typed by an administrator beside the document: new e-mail; the rest was read from it",
+    )  # fmt: skip
+    lacking = APPLICATION.model_copy(update={"old_login": None})
+    assert accounts.application_is_complete(lacking, ["new_login"])[0] is UNKNOWN
+    assert accounts.application_is_complete(None, everything)[0] is UNKNOWN
+
+
 def test_b4() -> None:
     broken = REPORT.model_copy(update={"valid": False, "problems": (SignatureProblem(code="revoked", text="x"),)})
     assert accounts.is_signed(GOOD_B)[0] is MET

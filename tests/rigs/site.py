@@ -26,10 +26,13 @@ from okienko.core.actions.links import LinkKind, Links
 from okienko.core.actions.machine import Action, ActionPolicy, Risk
 from okienko.core.actions.seals import SealKind, Seals
 from okienko.core.audit.keyring import Keyring, KeySource
+from okienko.core.audit.vault import Vault
 from okienko.core.calls import Calls
 from okienko.core.database import raw_connection, transaction
 from okienko.core.events import NewEvent, append
+from okienko.core.picturing import Picturing
 from okienko.core.site.app import make_site
+from okienko.core.site.applications import Applications
 from okienko.core.site.context import Site
 from okienko.core.site.documents import Documents
 from okienko.core.site.local import LocalAdmins
@@ -41,6 +44,7 @@ from okienko.core.site.security import csrf_token
 from okienko.core.site.sessions import Session, Sessions
 from okienko.core.site.settings import SiteSettings
 from okienko.core.starting import Starting
+from okienko.core.typing_in import TypingIn
 from okienko.plugins.identity import Done, Expected, PasswordRefusedError
 from okienko.plugins.ports import NotificationContext, RenderedText
 from okienko.plugins.testing.doubles import FixedClock
@@ -123,6 +127,7 @@ class Desk:
     oidc: Oidc | None = None
     public_url: str = "http://localhost:8080"
     settings: Mapping[str, Any] = field(default_factory=dict)
+    verifying: Any = None
     records: list[Record] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -131,11 +136,15 @@ class Desk:
         self.seals = Seals(KeySource(home=self.folder, text=Keyring.new().text()))
         self.policy = ActionPolicy({Risk.LOW: 1, Risk.HIGH: 2}, timedelta(days=3), timedelta(hours=24))
         self.directory = Directory()
+        self.vault = Vault(KeySource(home=self.folder, text=Keyring.new().text()))
         self.site = self.make()
 
     def make(self) -> Site:
         settings = SiteSettings(public_url=self.public_url, **self.settings)
         calls = Calls(5)
+        documents = Documents(
+            self.engine, channels={"email": EmailChannel(EmailSettings(), self.folder)}, spool=self.folder / "spool", timeout=5
+        )  # fmt: skip
         return Site(
             settings=settings,
             now=self.clock,
@@ -149,8 +158,10 @@ class Desk:
             ),
             policy=self.policy,
             queue=Queue(self.engine, self.seals),
-            documents=Documents(
-                self.engine, channels={"email": EmailChannel(EmailSettings(), self.folder)}, spool=self.folder / "spool", timeout=5
+            documents=documents,
+            applications=Applications(
+                self.engine, self.clock, vault=self.vault, typing=TypingIn(self.engine, self.clock, self.vault, self.seals),
+                documents=documents, verifying=self.verifying, pictures=Picturing(),
             ),
             sessions=Sessions(self.engine, self.clock, https=settings.https),
             record=self.record,

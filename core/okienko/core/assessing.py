@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,11 @@ from okienko.core.actions import store
 from okienko.core.actions.frozen import Frozen, Step, decision_sha256
 from okienko.core.actions.machine import Action, ActionPolicy, Risk
 from okienko.core.actions.seals import Seals
+from okienko.core.applications import Reading
 from okienko.core.attempts import Attempts
 from okienko.core.audit import log as audit
 from okienko.core.audit.entries import AuditAction, NewEntry
+from okienko.core.audit.vault import Vault
 from okienko.core.calls import Calls
 from okienko.core.database import enqueue, raw_connection, transaction
 from okienko.core.events import NewEvent, append
@@ -59,7 +61,8 @@ SELECT EXISTS (SELECT FROM event WHERE case_id = $1 AND type = 'assessed') OR EX
 # Two workers that assess two requests for one account at the same moment wait for each other here.
 _LOCK_ACCOUNT = "SELECT pg_advisory_xact_lock(hashtextextended('okienko account ' || $1 || ' ' || $2, 0))"
 _OTHERS = """
-SELECT count(*) FILTER (WHERE state IN ('waiting', 'cooling', 'ready', 'executing')) AS open, count(*) FILTER (WHERE created_at >= $3) AS today
+SELECT count(*) FILTER (WHERE state IN ('waiting', 'cooling', 'ready', 'executing')) AS open,
+       count(*) FILTER (WHERE created_at >= $3 AND state <> 'superseded') AS today
 FROM reset_action WHERE backend = $1 AND account_ref = $2
 """
 _AT_ONCE = 4
@@ -76,7 +79,7 @@ class Limits:
 
 
 class Assessing:
-    """The job `assess`. It is done once for each case, and is safe to repeat."""
+    """The job `assess`. It is done once for each case, and again when its application was typed; it is safe to repeat."""
 
     def __init__(
         self,
@@ -89,6 +92,7 @@ class Assessing:
         starting: Starting,
         sender: SenderProof,
         verifying: Verifying | None,
+        vault: Vault,
         policy: ActionPolicy,
         seals: Seals,
         limits: Limits,
@@ -104,6 +108,7 @@ class Assessing:
         self._starting = starting
         self._sender = sender
         self._verifying = verifying
+        self._vault = vault
         self._policy = policy
         self._seals = seals
         self._limits = limits
@@ -135,8 +140,9 @@ class Assessing:
             row = (await cases.fetch(raw, [case_id]))[case_id]
             opened_by = await raw.fetchval(_OPENED_BY, case_id)
             done = await raw.fetchval(_ASSESSED, case_id)
+            reading = await Reading.begin(raw, self._vault, case_id, opened_by) if opened_by else None
         case = cases.to_case(row)
-        if done or not wants_assessment(case) or opened_by is None:
+        if reading is None or (done and not reading.again) or not wants_assessment(case, again=bool(reading.again)):
             return
         if (connector := row["connector"]) not in self._channels:
             raise MisconfiguredError(
@@ -148,9 +154,9 @@ class Assessing:
             channel = self._channels[item.envelope.connector]
             message = await self._calls.apart(channel, "parse", lambda: channel.parse(item.envelope, item.raw))
             classification = self._calls.ask(self._pack, lambda: self._pack.classify(message))
-            evidence, account = await self._gather(case, classification, message, item, channel)
+            evidence, account = await self._gather(case, classification, message, item, channel, reading)
         decision = self._calls.ask(self._pack, lambda: self._pack.decide(message, classification, evidence))
-        await self._settle(case, decision, classification, evidence, account)
+        await self._settle(case, decision, classification, evidence, account, reading)
 
     # --- evidence ---------------------------------------------------------------------------------------------------
 
@@ -161,12 +167,13 @@ class Assessing:
         message: InboundMessage,
         item: envelopes.Loaded,
         channel: Channel,
+        reading: Reading,
     ) -> tuple[Evidence, Account | None]:
         proof = await asyncio.to_thread(self._judge_sender, message, item)
         login = classification.login
         checked: Checked | None = None
         if classification.procedure is Procedure.EMERGENCY_PASSWORD_AND_EMAIL:
-            checked = await self._check_documents(message, item, channel)
+            checked = reading.complete(await self._check_documents(message, item, channel))
             if checked is not None and checked.application.old_login:
                 # What is signed counts, not what stands in the mail.
                 login = checked.application.old_login
@@ -184,6 +191,7 @@ class Assessing:
             sender=proof,
             signature=checked.verification.report if checked else None,
             application=application if checked and checked.verification.report.valid else None,
+            typed=checked.typed if checked else (),
         ), account
 
     def _judge_sender(self, message: InboundMessage, item: envelopes.Loaded) -> SenderVerdict:
@@ -228,18 +236,23 @@ class Assessing:
         classification: Classification,
         evidence: Evidence,
         account: Account | None,
+        reading: Reading,
     ) -> None:
         now = self._now()
         async with transaction(self._engine) as connection:
             raw = await raw_connection(connection)
             row = (await cases.fetch(raw, [case.id], lock=True))[case.id]
             current = cases.to_case(row)
-            if await raw.fetchval(_ASSESSED, case.id) or not wants_assessment(current):
+            if not reading.again and await raw.fetchval(_ASSESSED, case.id):
+                return
+            if not await reading.settle(raw, now) or not wants_assessment(current, again=bool(reading.again)):
                 return
             action: Action | None = None
             why = "a rule is not met"
             if decision.outcome in (DecisionOutcome.MET, DecisionOutcome.HUMAN):
                 action, why = await self._propose(raw, current, decision, classification, evidence, account, now)
+            if action is not None:
+                action = replace(action, handlers=reading.typists)
             outcome = decision.outcome.value if decision.outcome else None
             state = CaseState.REGISTERED if action and not action.frozen.must_check else CaseState.HUMAN_REVIEW
             if current.state is CaseState.REOPENED:
@@ -251,7 +264,7 @@ class Assessing:
                 state.value,
             )
             rules = {result.rule: result.verdict.value for result in decision.results}
-            data: dict[str, Any] = {"outcome": outcome, "rules": rules, "pack": self._pack.name}
+            data: dict[str, Any] = {"outcome": outcome, "rules": rules, "pack": self._pack.name} | reading.told
             if action is None:
                 data["why"] = why
             events = [NewEvent(case.id, EventType.ASSESSED, now, data, self._pack.name)]
@@ -326,11 +339,14 @@ class Assessing:
         return NewEvent(frozen.case_id, EventType.ACTION_PROPOSED, now, data)
 
 
-def wants_assessment(case: Case) -> bool:
-    """Whether it is a recovery request that its first decision did not refuse, and that is still open."""
+def wants_assessment(case: Case, *, again: bool = False) -> bool:
+    """Whether it is a recovery request that its first decision did not refuse, and that is still open.
+
+    `again`: its application was typed since; then the decision in the case is no longer the first.
+    """
     return (
         case.kind is CaseKind.RECOVERY
         and case.procedure in ACCOUNT_PROCEDURES
-        and case.decision.outcome in (DecisionOutcome.MET, DecisionOutcome.HUMAN)
+        and (again or case.decision.outcome in (DecisionOutcome.MET, DecisionOutcome.HUMAN))
         and case.state in (CaseState.REGISTERED, CaseState.HUMAN_REVIEW, CaseState.REOPENED)
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from okienko.core.verifying import Checked, Verifying
@@ -39,11 +40,20 @@ async def first_that_counts(
         content = await files.find(checked.verification.missing, beside=attachment)
         if content is not None:
             checked = await verifying.verify(document, attachment.filename, now(), detached=content)
+        checked = replace(checked, attachment=attachment)
         if checked.verification.report.valid:
             return checked
         if best is None or best.verification.report.format is SignatureFormat.NONE:
             best = checked
     return best
+
+
+async def signed_beside(
+    attachments: Sequence[Attachment], read: Read, missing: Sequence[MissingFile], *, beside: Attachment
+) -> bytes | None:
+    """The file among the attachments that the detached signature `beside` signs, by its digest; None when it is not there."""
+    candidates = [a for a in attachments if 0 < a.size <= LARGEST][:MOST]
+    return await _Files(candidates, read).find(missing, beside=beside)
 
 
 class _Files:

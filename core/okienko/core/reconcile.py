@@ -23,7 +23,9 @@ _OWED = {
         "SELECT c.id FROM cases c WHERE c.kind = 'recovery' AND c.procedure IN ('emergency_password', 'emergency_password_and_email') "
         "AND c.state IN ('registered', 'human_review') AND NOT EXISTS (SELECT FROM reset_action a WHERE a.case_id = c.id) "
         "AND NOT EXISTS (SELECT FROM event e WHERE e.case_id = c.id AND e.type = 'assessed') "
-        "AND NOT EXISTS (SELECT FROM notification n WHERE n.case_id = c.id AND n.kind = 'registered' AND n.state = 'queued')"
+        "AND NOT EXISTS (SELECT FROM notification n WHERE n.case_id = c.id AND n.kind = 'registered' AND n.state = 'queued') "
+        "UNION SELECT c.id FROM signed_application s JOIN cases c ON c.id = s.case_id "
+        "WHERE s.state = 'typed' AND c.state IN ('registered', 'human_review', 'reopened')"
     ),
     Job.EXECUTE: (
         "SELECT id FROM reset_action WHERE state IN ('cooling', 'executing') OR (state = 'ready' AND NOT 'by_hand' = ANY(steps))"

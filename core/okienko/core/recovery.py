@@ -17,9 +17,11 @@ from okienko.core.actions.people import People
 from okienko.core.actions.seals import Seals
 from okienko.core.assessing import Assessing, Limits
 from okienko.core.attempts import Attempts
+from okienko.core.audit.vault import Vault
 from okienko.core.calls import Calls
 from okienko.core.settings import CoreSettings
 from okienko.core.starting import Starting
+from okienko.core.typing_in import TypingIn
 from okienko.core.verifying import Verifying
 from okienko.plugins.identity import IdentityBackend
 from okienko.plugins.ports import Channel, ProcedurePack
@@ -37,6 +39,7 @@ class Recovery:
     execution: Execution
     approvals: Approvals
     activation: Activation
+    typing: TypingIn
 
     @classmethod
     def build(
@@ -52,6 +55,7 @@ class Recovery:
         seals: Seals,
         sender: SenderProof,
         verifying: Verifying | None,
+        vault: Vault,
         calls: Calls,
     ) -> Recovery:
         """Put it together by the settings."""
@@ -69,7 +73,7 @@ class Recovery:
             identity=starting,
             assessing=Assessing(
                 engine, now, channels=channels, pack=pack, identity=identity, starting=starting, sender=sender, verifying=verifying,
-                policy=policy, seals=seals, limits=Limits(settings.actions_per_account_per_day), spool=settings.home / "spool",
+                vault=vault, policy=policy, seals=seals, limits=Limits(settings.actions_per_account_per_day), spool=settings.home / "spool",
                 calls=calls, attempts=attempts,
             ),
             execution=Execution(
@@ -80,6 +84,7 @@ class Recovery:
                 engine, now, policy=policy, pack=pack, links=links, message_domain=domain, seals=seals, people=People(settings.people)
             ),
             activation=Activation(engine, now, identity=backends, links=links, seals=seals, calls=calls),
+            typing=TypingIn(engine, now, vault, seals),
         )  # fmt: skip
 
 

@@ -191,6 +191,31 @@ reset_approval = sa.Table(
     sa.Column("decision", sa.Text, nullable=False, server_default="", comment="SHA-256 of the decision that was shown"),
 )
 
+signed_application = sa.Table(
+    "signed_application",
+    metadata,
+    sa.Column("case_id", sa.Uuid, sa.ForeignKey("cases.id"), primary_key=True),
+    sa.Column("envelope_id", sa.Uuid, sa.ForeignKey("envelope.id"), nullable=False),
+    sa.Column("attachment", sa.Integer, nullable=False),
+    sa.Column("sha256", sa.Text, nullable=False, comment="Of the document that the data are typed from"),
+    sa.Column("missing", ARRAY(sa.Text), nullable=False, comment="Data that could not be read out of signed octets"),
+    sa.Column("state", sa.Text, nullable=False, comment="unread, typed (to be assessed) or assessed"),
+    sa.Column("revision", sa.Integer, nullable=False, comment="How often it was typed"),
+    sa.Column(
+        "typists",
+        ARRAY(sa.Text),
+        nullable=False,
+        comment="Lasting names and addresses of those who typed: they never approve",
+    ),
+    sa.Column("typed", sa.LargeBinary, comment="What was typed, sealed under the case's key"),
+    sa.Column("noted_at", _TIME, nullable=False),
+    sa.Column("typed_at", _TIME),
+    sa.Column("typed_by", sa.Text),
+    sa.Index("ix_signed_application_state", "state", "noted_at", "case_id"),
+    sa.Index("ix_signed_application_envelope_id", "envelope_id"),
+    comment="Validly signed applications whose data could not be read in full",
+)
+
 activation = sa.Table(
     "activation",
     metadata,

@@ -171,7 +171,7 @@ async def open_service(
         verifying = find_verifying(plugins, settings, environ)
         recovery = Recovery.build(
             engine, now, settings=settings, channels=plugins.channels, identity=identity, pack=pack, links=links,
-            seals=Seals(keys), sender=sender_proof(environ), verifying=verifying, calls=calls,
+            seals=Seals(keys), sender=sender_proof(environ), verifying=verifying, vault=vault, calls=calls,
         )  # fmt: skip
         service = Service(
             settings=settings,

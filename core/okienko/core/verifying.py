@@ -26,6 +26,7 @@ from okienko.metrics import catalogue as metrics
 from okienko.plugins.errors import MisconfiguredError
 from okienko.plugins.signature.problems import Code, problem
 from okienko.plugins.signatures import Application, SignatureFormat, SignatureReport, Verification
+from okienko.schemas import Attachment
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +34,8 @@ MEMORY_LIMIT = 1 << 30
 """Address space of a worker, in octets. Its libraries alone map about 350 MB."""
 TIME_LIMIT = 20.0
 _START_LIMIT = 30.0
-_PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "SYSTEMROOT", "PYTHONPATH", "VIRTUAL_ENV")
+PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "SYSTEMROOT", "PYTHONPATH", "VIRTUAL_ENV")
+"""Variables that a worker process gets of our environment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,10 @@ class Checked:
     verification: Verification
     application: Application
     """Out of the signed octets; empty when the signature is not intact."""
+    attachment: Attachment | None = None
+    """The document, where it is one of a mail's."""
+    typed: tuple[str, ...] = ()
+    """What of the application was typed by a person: names of its fields."""
 
 
 class _Died(Exception):  # noqa: N818  a finding about a worker
@@ -167,7 +173,7 @@ class Verifying:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "okienko.core.verifyworker",
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-                env={name: value for name in _PASSED_ON if (value := os.environ.get(name)) is not None},
+                env={name: value for name in PASSED_ON if (value := os.environ.get(name)) is not None},
                 limit=1 << 20, start_new_session=True,
             )  # fmt: skip
         except OSError as error:

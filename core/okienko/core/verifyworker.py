@@ -11,7 +11,7 @@ import json
 import os
 import struct
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -95,11 +95,31 @@ def _write(stream: BinaryIO, message: Mapping[str, Any]) -> None:
     stream.flush()
 
 
-def main() -> None:
-    """Entry point of `python -m okienko.core.verifyworker`."""
-    # A plugin's print() must not end up among the answers.
+def answer_once(answer: Callable[[Mapping[str, Any], list[bytes]], dict[str, Any]]) -> None:
+    """One question, one answer, under the limit of memory that the question names. What `answer` raises is `failed`."""
+    answers = _own_answers()
+    question = _read(sys.stdin.buffer)
+    if question is None:
+        return
+    blobs = [sys.stdin.buffer.read(length) for length in question["blobs"]]
+    _limit(int(question["memory"]))
+    try:
+        found = answer(question, blobs)
+    except Exception as error:  # whatever the document did to it
+        found = {"failed": type(error).__name__}
+    _write(answers, found)
+
+
+def _own_answers() -> BinaryIO:
+    """Standard output; a plugin's or library's print() must not end up among the answers."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     sys.stdout = sys.stderr
+    return answers
+
+
+def main() -> None:
+    """Entry point of `python -m okienko.core.verifyworker`."""
+    answers = _own_answers()
     serve(sys.stdin.buffer, answers)
 
 

@@ -36,6 +36,7 @@ def site_of(service: Service) -> AbstractAsyncContextManager[Site]:
         service.environ, service.engine, service.now, approvals=recovery.approvals, activation=recovery.activation,
         policy=recovery.policy, channels=service.plugins.channels, record=record_in_audit(service.engine, service.now),
         decision_sha256=decision_sha256, spool=service.settings.home / "spool", plugin_timeout=service.settings.plugin_timeout,
+        vault=service.vault, typing=recovery.typing, verifying=service.verifying,
     )  # fmt: skip
 
 

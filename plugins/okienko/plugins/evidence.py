@@ -24,3 +24,5 @@ class Evidence:
     """B: of the attached application."""
     application: Application | None = None
     """B: what the application says, read from signed bytes only or typed by a human."""
+    typed: tuple[str, ...] = ()
+    """B: which of that a human typed beside the document, by the names of Application's fields."""

@@ -21,6 +21,8 @@ class ActionState(StrEnum):
     EXPIRED = "expired"
     STOPPED = "stopped"
     FAILED = "failed"
+    SUPERSEDED = "superseded"
+    """Ended because the application's data were typed: the case is decided anew."""
 
 
 class ResetAction(Model):

@@ -25,6 +25,7 @@ class EventType(StrEnum):
     DELIVERY_FAILED = "delivery_failed"
     ACTION_PROPOSED = "action_proposed"
     ASSESSED = "assessed"
+    APPLICATION_TYPED = "application_typed"
     ACTION_APPROVED = "action_approved"
     ACTION_EXECUTED = "action_executed"
     ACTION_ENDED = "action_ended"

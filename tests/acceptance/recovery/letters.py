@@ -101,6 +101,10 @@ class Notary:
         """PAdES, qualified: the application of Jan Próbny, signed by the named person with the citizen's number."""
         return sign_pdf(plain_pdf(_lines(old, new)), self._certificate(who, given, family))  # type: ignore[arg-type]
 
+    def scan(self, who: Citizen, pdf: bytes, *, given: str = "Jan", family: str = "Próbny") -> bytes:
+        """PAdES, qualified: a PDF as it is, signed by the named person with the citizen's number."""
+        return sign_pdf(pdf, self._certificate(who, given, family))  # type: ignore[arg-type]
+
     def trusted_pdf(self, who: Citizen, old: str, new: str) -> bytes:
         """PAdES, podpis zaufany: the person stands in clear in /Reason."""
         lines = (*_lines(old, new), f"PESEL: {who.pesel}")

@@ -163,6 +163,13 @@ class Interleavings(RuleBasedStateMachine):
             self.executed = True
 
     @rule()
+    def is_superseded(self) -> None:
+        before = self.action.state
+        if self.attempt(lambda: machine.supersede(self.action, reason="the data were typed")):
+            assert before is S.WAITING
+            self.superseded = True
+
+    @rule()
     def finishes(self) -> None:
         # Only the job that began it finishes it, whatever the row says.
         if self.executed:
@@ -176,6 +183,12 @@ class Interleavings(RuleBasedStateMachine):
     def nothing_runs_after_a_stop(self) -> None:
         if getattr(self, "stopped", False):
             assert self.action.state is S.STOPPED
+            assert not self.executed
+
+    @invariant()
+    def nothing_runs_on_an_older_reading(self) -> None:
+        if getattr(self, "superseded", False):
+            assert self.action.state is S.SUPERSEDED
             assert not self.executed
 
 

@@ -178,7 +178,7 @@ def recovery_with(service: Service, identity: MemoryIdentity) -> Recovery:
     return Recovery.build(
         service.engine, service.now, settings=service.settings, channels=plugins.channels, identity=identity,
         pack=plugins.procedures["puesc"], links=Links(bytes(32), "https://okienko.invalid"),
-        seals=service.recovery.approvals.seals, sender=sender_proof({}), verifying=None,
+        seals=service.recovery.approvals.seals, sender=sender_proof({}), verifying=None, vault=service.vault,
         calls=Calls(10.0, on_stop=plugins.stop, on_resume=plugins.resume),
     )  # fmt: skip
 

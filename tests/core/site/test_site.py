@@ -18,14 +18,18 @@ from starlette.requests import Request
 
 from okienko.core.actions.frozen import Step
 from okienko.core.actions.machine import Risk
+from okienko.core.applications import FIELDS
 from okienko.core.site import digest
 from okienko.core.site.actionview import plain_name
 from okienko.core.site.addresses import client_address, limit_key
+from okienko.core.site.applications import Pile
 from okienko.core.site.language import catalogue, language_of, translator
 from okienko.core.site.limits import RateLimiter
-from okienko.core.site.queue import BadCursorError, _decode, _encode
+from okienko.core.site.queue import BadCursorError, decode_cursor, encode_cursor
 from okienko.core.site.render import age, breakable, size
 from okienko.core.site.settings import SiteSettings
+from okienko.core.typeddata import Wrong
+from okienko.core.typing_in import Refusal
 from okienko.plugins.errors import MisconfiguredError
 from okienko.plugins.settings import load_settings
 from okienko.plugins.testing.doubles import FixedClock
@@ -36,6 +40,7 @@ SITE = Path(str(resources.files("okienko.core.site")))
 FAMILIES = {
     "state": [s.value for s in ActionState], "event": [e.value for e in EventType], "procedure": [p.value for p in Procedure],
     "verdict": [v.value for v in Verdict], "notification": [k.value for k in NotificationKind], "step": [s.value for s in Step], "risk": [*Risk, *(f"{r}_why" for r in Risk)],
+    "typing": [*Wrong, *(r for r in Refusal if r is not Refusal.INVALID)], "field": FIELDS, "pile": [*Pile],
 }  # fmt: skip
 
 
@@ -223,13 +228,13 @@ def test_a_limiter_does_not_grow_without_end() -> None:
 @given(st.datetimes(datetime(1971, 1, 1), datetime(2200, 1, 1)), st.uuids())  # noqa: DTZ001  made aware below
 def test_a_cursor_comes_back_as_it_was(at: datetime, action_id) -> None:
     at = at.replace(tzinfo=UTC)
-    assert _decode(_encode(at, action_id)) == (at, action_id)
+    assert decode_cursor(encode_cursor(at, action_id)) == (at, action_id)
 
 
 @given(st.text(max_size=60))
 def test_a_cursor_of_somebody_else_is_refused_or_read(text: str) -> None:
     with contextlib.suppress(BadCursorError):
-        _decode(text)
+        decode_cursor(text)
 
 
 @given(st.text())

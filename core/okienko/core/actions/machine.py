@@ -5,7 +5,8 @@
        │   people)─────────┼────────────────►│ (no login changes)
        │                   │                 │                  └──► failed
        ├──► refused        └──► stopped ◄────┘
-       └──► expired  (also from cooling and ready)
+       ├──► expired  (also from cooling and ready)
+       └──► superseded  (its application's data were typed; what follows from them is proposed anew)
 
 Every move takes the moment `now` (aware UTC) and gives a new record, or raises ActionRefusedError that says why not.
 Sources: procedure.md "What follows"; issue 3, point 5.
@@ -199,6 +200,12 @@ def stop(action: Action, *, reason: str) -> Action:
     if action.state not in _OPEN:
         raise _wrong_state(action, "stopped")
     return replace(action, state=S.STOPPED, reason=_given(reason))
+
+
+def supersede(action: Action, *, reason: str) -> Action:
+    """End an action that stands on an older reading of the application, as long as it is not approved."""
+    _must_be(action, S.WAITING)
+    return replace(action, state=S.SUPERSEDED, reason=_given(reason))
 
 
 def expire(action: Action, *, now: datetime) -> Action:

@@ -32,7 +32,12 @@ WHERE action_id = ANY($1::uuid[]) ORDER BY at, who
 _ENDED_BEFORE = (
     "SELECT EXISTS (SELECT FROM audit_entry WHERE case_id = $1 AND action = 'action_ended' AND data->>'action' = $2)"
 )
-ENDED = frozenset({ActionState.DONE, ActionState.REFUSED, ActionState.EXPIRED, ActionState.STOPPED, ActionState.FAILED})
+ENDED = frozenset(
+    {
+        ActionState.DONE, ActionState.REFUSED, ActionState.EXPIRED, ActionState.STOPPED, ActionState.FAILED,
+        ActionState.SUPERSEDED,
+    }
+)  # fmt: skip
 
 
 class TamperedError(PermanentError):

@@ -32,6 +32,8 @@ class AuditAction(StrEnum):
     """A message to the person was handed over."""
     NOTIFICATION_FAILED = "notification_failed"
     ACTION_PROPOSED = "action_proposed"
+    APPLICATION_TYPED = "application_typed"
+    """A person typed what a signed application says, beside its picture."""
     ACTION_APPROVED = "action_approved"
     APPROVAL_FORGED = "approval_forged"
     """A stored approval had no seal, or a wrong one: it did not count."""
@@ -129,6 +131,7 @@ _OF_EVENT = {
     EventType.NOTIFICATION_FAILED: AuditAction.NOTIFICATION_FAILED,
     EventType.ACTION_PROPOSED: AuditAction.ACTION_PROPOSED,
     EventType.ASSESSED: AuditAction.DECIDED,
+    EventType.APPLICATION_TYPED: AuditAction.APPLICATION_TYPED,
     EventType.ACTION_APPROVED: AuditAction.ACTION_APPROVED,
     EventType.ACTION_EXECUTED: AuditAction.ACTION_EXECUTED,
     EventType.ACTION_ENDED: AuditAction.ACTION_ENDED,

@@ -34,6 +34,7 @@ _STATEMENTS = (
     "UPDATE reset_approval SET decision = '' WHERE action_id IN (SELECT id FROM reset_action WHERE case_id = $1)",
     # Hashes over sender, date and text, by which a guess could be confirmed.
     "DELETE FROM seen WHERE envelope_id IN (SELECT id FROM envelope WHERE case_id = $1)",
+    "UPDATE signed_application SET typed = NULL, sha256 = '' WHERE case_id = $1",
     "DELETE FROM thread_ref WHERE case_id = $1",
     "DELETE FROM envelope_chunk WHERE envelope_id IN (SELECT id FROM envelope WHERE case_id = $1)",
     "UPDATE envelope SET raw = '', mail_from = NULL, rcpt_to = '{}', "

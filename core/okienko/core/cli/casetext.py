@@ -170,8 +170,10 @@ _SENTENCES: dict[str, Any] = {
         f"{d.get('must_check') or 'nothing'}"
     ),
     "assessed": lambda d, raw: (
-        _decided(d, raw, "assessed after the first answer") + (f"; no reset action: {d['why']}" if d.get("why") else "")
+        _decided(d, raw, "assessed anew with what was typed" if d.get("fields") else "assessed after the first answer")
+        + (f"; no reset action: {d['why']}" if d.get("why") else "")
     ),
+    "application_typed": lambda d, _: f"typed beside the picture of the application: {d.get('fields') or 'nothing'}",
     "action_approved": lambda d, _: f"reset action approved, checked: {d.get('checked') or 'nothing'}",
     "action_executed": lambda d, _: (
         f"reset action carried out at {d.get('backend')}: {d.get('fields') or 'nothing'} written"

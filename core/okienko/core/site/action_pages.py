@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 from uuid import UUID
 
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from okienko.core.actions.frozen import Step
@@ -15,6 +15,7 @@ from okienko.core.site import actionview
 from okienko.core.site.actionview import Problem
 from okienko.core.site.context import Site, flash, read_flash
 from okienko.core.site.decisions import Decisions, RefusedDecisionError
+from okienko.core.site.documents import as_download
 from okienko.core.site.forms import BadRequestError
 from okienko.core.site.people import Role
 from okienko.core.site.queue import STATES, BadCursorError, Tab, Whole
@@ -169,12 +170,4 @@ class _Actions:
             request, Recorded.DOWNLOADED, session.person.who, case_id=whole.case.id,
             reason=f"document {index} of message {request.path_params['envelope']}",
         )  # fmt: skip
-        download = await self._site.documents.open(request.path_params["envelope"], index)
-        name = download.attachment.filename
-        plain = "".join(c if c.isascii() and (c.isalnum() or c in "._- ") else "_" for c in name)
-        headers = {
-            "content-disposition": f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}",
-            "content-length": str(download.attachment.size),
-            "content-security-policy": "default-src 'none'; sandbox",
-        }
-        return StreamingResponse(download.chunks, headers=headers, media_type="application/octet-stream")
+        return as_download(await self._site.documents.open(request.path_params["envelope"], index))

@@ -4,30 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
-from typing import TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from okienko.core.actions.store import TamperedError
 from okienko.core.site import api_models as m
+from okienko.core.site.api_applications import APPLICATIONS, ApplicationsApi
+from okienko.core.site.api_callers import Callers, body_of, validated
 from okienko.core.site.context import ForbiddenError, SignInNeededError, Site, log
 from okienko.core.site.decisions import Decisions, RefusedDecisionError
-from okienko.core.site.forms import BadRequestError, read_body
+from okienko.core.site.forms import BadRequestError
 from okienko.core.site.language import translator
 from okienko.core.site.openapi import PREFIX, Operation, document
-from okienko.core.site.people import Person, Role
+from okienko.core.site.people import Role
 from okienko.core.site.problems import ApiError, answer, kind_of
 from okienko.core.site.queue import STATES, BadCursorError, Tab
 from okienko.core.site.records import Recorded
-from okienko.core.site.security import csrf_token, has_csrf, is_same_site
-from okienko.core.site.signing_in import TokenRefusedError
+from okienko.core.site.security import csrf_token
 from okienko.plugins.errors import MisconfiguredError, PermanentError, TransientError
 from okienko.schemas.base import Model
 
-M = TypeVar("M", bound=BaseModel)
 _ALL = tuple(state for tab in Tab for state in STATES[tab])
 _OPEN = tuple(state for tab in (Tab.WAITING, Tab.COOLING, Tab.READY) for state in STATES[tab])
 
@@ -69,12 +68,14 @@ OPERATIONS = (
         "finish_action", "POST", "/actions/{id:uuid}/done", "It was carried out by hand", m.ActionChanged, m.DoneRequest,
         problems=_CHANGE,
     ),
+    *APPLICATIONS,
 )  # fmt: skip
 
 
 def api_routes(site: Site) -> list[Route]:
     """The routes of this file."""
-    api = _Api(site)
+    callers = Callers(site)
+    calls = (_Api(site, callers), ApplicationsApi(site, callers))
     described = document(OPERATIONS)
 
     async def openapi(_: Request) -> Response:
@@ -82,7 +83,8 @@ def api_routes(site: Site) -> list[Route]:
 
     routes = [Route(f"{PREFIX}/openapi.json", openapi, methods=["GET"])]
     for operation in OPERATIONS:
-        endpoint = _guarded(getattr(api, operation.name))
+        call = next(getattr(part, operation.name) for part in calls if hasattr(part, operation.name))
+        endpoint = _guarded(call)
         routes.append(Route(PREFIX + operation.path, endpoint, methods=[operation.method], name=operation.name))
     return routes
 
@@ -116,44 +118,21 @@ def _guarded(call: Callable[[Request], Awaitable[BaseModel]]) -> Callable[[Reque
 
 
 class _Api:
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, callers: Callers) -> None:
         self._site = site
         self._decisions = Decisions(site)
-
-    async def _caller(self, request: Request, *roles: Role) -> tuple[Person, str | None]:
-        """Who calls, and the session's token if it is a session. A changing call by session needs the CSRF header."""
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
-            return await self._bearer(request, token.strip(), *roles), None
-        session = await self._site.session(request, *roles)
-        if request.method != "GET":
-            sent = request.headers.get("x-csrf-token", "")
-            if not is_same_site(request, self._site.settings.public_url) or not has_csrf(sent, session.token):
-                raise ApiError("csrf", "send the header X-CSRF-Token with the value that GET /api/v1/session gives")
-        return session.person, session.token
-
-    async def _bearer(self, request: Request, token: str, *roles: Role) -> Person:
-        if self._site.oidc is None:
-            raise ApiError("bad-token", "there is no identity provider: sign in and use the session")
-        try:
-            person = await self._site.oidc.tokens.access_token(token)
-        except TokenRefusedError as error:
-            self._site.limit(self._site.sign_in_limit, request)
-            await self._site.note(request, Recorded.SIGN_IN_FAILED, "oidc:?", reason=str(error))
-            raise ApiError("bad-token", str(error)) from None
-        await self._site.require(request, person, *roles)
-        return person
+        self._callers = callers
 
     async def session(self, request: Request) -> m.SessionInfo:
         """Who calls."""
-        person, token = await self._caller(request)
+        person, token = await self._callers.caller(request)
         csrf = csrf_token(token) if token else None
         return m.SessionInfo(who=person.who, name=person.name, roles=tuple(sorted(person.roles)), csrf=csrf)
 
     async def list_actions(self, request: Request) -> m.ActionList:
         """A page of the queue."""
-        person, _ = await self._caller(request)
-        query = _validated(ListQuery, dict(request.query_params))
+        person, _ = await self._callers.caller(request)
+        query = validated(ListQuery, dict(request.query_params))
         states = {Which.OPEN: _OPEN, Which.ALL: _ALL}.get(query.state) or STATES[Tab(query.state.value)]
         try:
             page = await self._site.queue.page(states, limit=query.limit, cursor=query.cursor)
@@ -165,7 +144,7 @@ class _Api:
 
     async def get_action(self, request: Request) -> m.ActionDetail:
         """One action."""
-        person, _ = await self._caller(request)
+        person, _ = await self._callers.caller(request)
         whole = await self._site.queue.whole(request.path_params["id"])
         await self._site.note(request, Recorded.VIEWED, person.who, case_id=whole.case.id, reason="api")
         needed = self._site.policy.approvals[whole.action.risk]
@@ -174,8 +153,8 @@ class _Api:
 
     async def approve_action(self, request: Request) -> m.ActionChanged:
         """One yes."""
-        person, _ = await self._caller(request, Role.IDENTITY_ADMIN)
-        body = await _body(request, m.ApproveRequest)
+        person, _ = await self._callers.caller(request, Role.IDENTITY_ADMIN)
+        body = await body_of(request, m.ApproveRequest)
         whole = await self._site.queue.whole(request.path_params["id"])
         actor = self._site.actor(request, person)
         action = await self._decisions.approve(
@@ -185,8 +164,8 @@ class _Api:
 
     async def refuse_action(self, request: Request) -> m.ActionChanged:
         """One no."""
-        person, _ = await self._caller(request, Role.IDENTITY_ADMIN)
-        body = await _body(request, m.RefuseRequest)
+        person, _ = await self._callers.caller(request, Role.IDENTITY_ADMIN)
+        body = await body_of(request, m.RefuseRequest)
         whole = await self._site.queue.whole(request.path_params["id"])
         actor = self._site.actor(request, person)
         action = await self._decisions.refuse(whole, actor, reason=body.reason, solution=body.solution)
@@ -194,26 +173,9 @@ class _Api:
 
     async def finish_action(self, request: Request) -> m.ActionChanged:
         """Carried out by hand."""
-        person, _ = await self._caller(request, Role.IDENTITY_ADMIN)
-        body = await _body(request, m.DoneRequest)
+        person, _ = await self._callers.caller(request, Role.IDENTITY_ADMIN)
+        body = await body_of(request, m.DoneRequest)
         whole = await self._site.queue.whole(request.path_params["id"])
         actor = self._site.actor(request, person)
         action = await self._decisions.done(whole, actor, solution=body.solution, field="solution")
         return m.to_changed(action, self._site.policy.approvals[action.risk])
-
-
-async def _body(request: Request, model: type[M]) -> M:
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise ApiError("media-type")
-    return _validated(model, await read_body(request))
-
-
-def _validated(model: type[M], data: bytes | dict[str, str]) -> M:
-    try:
-        return model.model_validate_json(data) if isinstance(data, bytes) else model.model_validate(data)
-    except ValidationError as error:
-        found = error.errors(include_input=False, include_url=False, include_context=False)
-        names = tuple(".".join(str(part) for part in e["loc"]) for e in found)
-        raise ApiError(
-            "invalid", "; ".join(f"{n}: {e['msg']}" for n, e in zip(names, found, strict=True)), names
-        ) from None

@@ -10,8 +10,14 @@ from pydantic import Field, StringConstraints
 from okienko.core.actions.frozen import Step
 from okienko.core.actions.machine import Action, Risk
 from okienko.core.site.actionview import MOST_TEXT
+from okienko.core.site.applications import Line as ApplicationRow
+from okienko.core.site.applications import Look
+from okienko.core.site.applications import Whole as WholeApplication
 from okienko.core.site.people import Role
 from okienko.core.site.queue import Line, Whole
+from okienko.core.typing_in import Refusal
+from okienko.plugins.signature.kinds import Kind
+from okienko.plugins.signatures import Application
 from okienko.schemas import ActionState, EventType, Procedure, RuleResult
 from okienko.schemas.base import Model, UtcDatetime
 
@@ -118,6 +124,104 @@ class ActionChanged(Model):
     approved_by: tuple[str, ...]
     approvals_needed: int
     not_before: UtcDatetime | None
+
+
+class ApplicationLine(Model):
+    """One application that could not be read in full."""
+
+    case_id: UUID
+    number: str | None
+    missing: tuple[str, ...] = Field(description="Data that a person types")
+    noted_at: UtcDatetime
+    typed_at: UtcDatetime | None
+    typed_by: str | None
+
+
+class ApplicationList(Model):
+    """A page of the list."""
+
+    items: tuple[ApplicationLine, ...]
+    next: str | None = Field(description="Cursor of the next page; null on the last one")
+
+
+class ApplicationData(Model):
+    """What an application says; null: not read, or not typed."""
+
+    given_name: str | None = Field(default=None, max_length=400)
+    family_name: str | None = Field(default=None, max_length=400)
+    old_login: str | None = Field(default=None, max_length=400, description="The lost e-mail address")
+    new_login: str | None = Field(default=None, max_length=400)
+
+
+class PartInfo(Model):
+    """One signed file of the document."""
+
+    kind: Kind
+    pictures: tuple[str, ...] = Field(description="Addresses of its pages as PNG, on this site, for a session")
+    text: str
+    cut: bool = Field(description="Whether the document holds more than that")
+
+
+class ApplicationDetail(ApplicationLine):
+    """One application with what could be read and what was typed."""
+
+    sha256: str = Field(description="Of the document, in hex; empty when the person was erased")
+    revision: int = Field(description="How often it was typed; send it back with the data")
+    read: ApplicationData | None = Field(description="Out of signed octets; null: the document cannot be read now")
+    typed: ApplicationData
+    signature_valid: bool | None = Field(description="Whether the signature counts at this moment")
+    parts: tuple[PartInfo, ...]
+    closed_for: Refusal | None = Field(description="Why nobody can type any more")
+    action_id: UUID | None
+
+
+class TypeRequest(Model):
+    """The data that could not be read, as the document shows them: all that are missing and no others."""
+
+    sha256: Digest = Field(description="Of the document that you were shown")
+    revision: int = Field(ge=0, description="Which you were shown")
+    data: ApplicationData
+
+
+class ApplicationTyped(Model):
+    """The data were recorded, and the case is checked anew."""
+
+    case_id: UUID
+    revision: int
+    typed_by: str | None
+
+
+def to_application_line(line: ApplicationRow) -> ApplicationLine:
+    """A line of the list."""
+    return ApplicationLine(
+        case_id=line.case_id, number=line.number, missing=line.missing, noted_at=line.noted_at, typed_at=line.typed_at,
+        typed_by=line.typed_by,
+    )  # fmt: skip
+
+
+def to_application(whole: WholeApplication, look: Look | None) -> ApplicationDetail:
+    """One application."""
+    a = whole.application
+    parts = tuple(
+        PartInfo(
+            kind=part.kind, text=part.text, cut=part.cut,
+            pictures=tuple(f"/applications/{a.case_id}/pictures/{nth}/{page}" for page in range(part.pages)),
+        )
+        for nth, part in enumerate(look.parts if look else ())
+    )  # fmt: skip
+    return ApplicationDetail(
+        case_id=a.case_id, number=whole.case.csd.number if whole.case.csd else None, missing=a.missing, noted_at=a.noted_at,
+        typed_at=a.typed_at, typed_by=a.typed_by, sha256=a.sha256, revision=a.revision,
+        read=_data(look.read) if look else None, typed=_data(whole.typed), signature_valid=look.valid if look else None,
+        parts=parts, closed_for=whole.closed_for, action_id=whole.action_id,
+    )  # fmt: skip
+
+
+def _data(application: Application) -> ApplicationData:
+    return ApplicationData(
+        given_name=application.given_name, family_name=application.family_name, old_login=application.old_login,
+        new_login=application.new_login,
+    )  # fmt: skip
 
 
 def to_line(line: Line, needed: int) -> ActionLine:

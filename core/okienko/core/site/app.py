@@ -16,6 +16,7 @@ from okienko.core.actions.store import TamperedError
 from okienko.core.site.action_pages import action_routes
 from okienko.core.site.admin_pages import admin_routes
 from okienko.core.site.api import api_routes
+from okienko.core.site.application_pages import application_routes
 from okienko.core.site.context import ForbiddenError, SignInNeededError, Site, log
 from okienko.core.site.forms import BadRequestError
 from okienko.core.site.holder_pages import holder_routes
@@ -38,7 +39,8 @@ def make_site(site: Site) -> ASGIApp:
     """The application."""
     app = Starlette(
         routes=[
-            *action_routes(site), *sign_in_routes(site), *admin_routes(site), *holder_routes(site), *api_routes(site), _stylesheet(),
+            *action_routes(site), *application_routes(site), *sign_in_routes(site), *admin_routes(site), *holder_routes(site), *api_routes(site),
+            _stylesheet(),
         ],
         exception_handlers=_Errors(site).handlers(),
     )  # fmt: skip

@@ -14,6 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from okienko.core.actions.activation import Activation
 from okienko.core.actions.approvals import Approvals
 from okienko.core.actions.machine import ActionPolicy
+from okienko.core.audit.vault import Vault
+from okienko.core.picturing import Picturing
+from okienko.core.site.applications import Applications
 from okienko.core.site.context import Site
 from okienko.core.site.documents import Documents
 from okienko.core.site.local import LocalAdmins
@@ -21,6 +24,8 @@ from okienko.core.site.queue import Queue
 from okienko.core.site.records import Recorder
 from okienko.core.site.sessions import Sessions
 from okienko.core.site.settings import OidcSettings, SiteSettings
+from okienko.core.typing_in import TypingIn
+from okienko.core.verifying import Verifying
 from okienko.plugins.ports import Channel
 from okienko.plugins.settings import load_settings
 from okienko.schemas import Decision
@@ -43,9 +48,13 @@ async def open_site(
     decision_sha256: Callable[[Decision], str],
     spool: Path,
     plugin_timeout: float,
+    vault: Vault,
+    typing: TypingIn,
+    verifying: Verifying | None,
 ) -> AsyncIterator[Site]:
     """The site, over the engine of reset actions. Raises MisconfiguredError for wrong settings."""
     settings, oidc = load_settings(SiteSettings, environ), load_settings(OidcSettings, environ)
+    documents = Documents(engine, channels=channels, spool=spool, timeout=plugin_timeout)
     async with _provider(oidc, now, settings.public_url) as provider:
         yield Site(
             settings=settings,
@@ -54,7 +63,10 @@ async def open_site(
             activation=activation,
             policy=policy,
             queue=Queue(engine, approvals.seals),
-            documents=Documents(engine, channels=channels, spool=spool, timeout=plugin_timeout),
+            documents=documents,
+            applications=Applications(
+                engine, now, vault=vault, typing=typing, documents=documents, verifying=verifying, pictures=Picturing()
+            ),
             sessions=Sessions(engine, now, https=settings.https),
             record=record,
             local=LocalAdmins(engine, now),

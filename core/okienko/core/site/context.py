@@ -17,6 +17,7 @@ from okienko.core.actions.activation import Activation
 from okienko.core.actions.approvals import Actor, Approvals
 from okienko.core.actions.machine import ActionPolicy
 from okienko.core.site.addresses import client_address, limit_key
+from okienko.core.site.applications import Applications
 from okienko.core.site.documents import Documents
 from okienko.core.site.forms import BadRequestError, Form, read_form
 from okienko.core.site.limits import RateLimiter
@@ -54,6 +55,7 @@ class Site:
     policy: ActionPolicy
     queue: Queue
     documents: Documents
+    applications: Applications
     sessions: Sessions
     record: Recorder
     local: LocalAdmins
@@ -133,7 +135,7 @@ def _route(request: Request) -> str:
     return getattr(route, "path", "?")
 
 
-_FLASHES = ("approved", "refused", "done", "removed", "welcome")
+_FLASHES = ("approved", "refused", "done", "removed", "welcome", "typed")
 
 
 def flash(session: Session, what: str, about: str) -> str:

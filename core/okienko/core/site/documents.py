@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import quote
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response, StreamingResponse
 
 from okienko.core.envelopes import Loaded, load
 from okienko.plugins.errors import OkienkoError, PermanentError
@@ -49,7 +51,7 @@ class Download:
     """A document on its way out: read `chunks` to the end, then it closes itself."""
 
     attachment: Attachment
-    chunks: AsyncIterator[bytes]
+    chunks: AsyncGenerator[bytes]
 
 
 class Documents:
@@ -81,6 +83,11 @@ class Documents:
             lambda: channel.parse(one.envelope, one.raw), plugin=channel.name, operation="parse", seconds=self._timeout
         )
 
+    async def attachments(self, envelope_id: UUID) -> Sequence[Attachment]:
+        """What came with a message. Raises PermanentError when it cannot be read or was erased."""
+        async with load(self._engine, [envelope_id], spool=self._spool, finished=True) as loaded:
+            return [attachment for one in loaded for attachment in (await self._parse(one)).attachments]
+
     async def open(self, envelope_id: UUID, index: int) -> Download:
         """One attachment. Raises PermanentError when there is none."""
         stack = AsyncExitStack()
@@ -108,7 +115,19 @@ class Documents:
         raise PermanentError("there is no such document")
 
 
-async def _read(stream: BinaryIO, stack: AsyncExitStack) -> AsyncIterator[bytes]:
+def as_download(download: Download) -> Response:
+    """The document as an answer that no browser opens by itself."""
+    name = download.attachment.filename
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "._- ") else "_" for c in name)
+    headers = {
+        "content-disposition": f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}",
+        "content-length": str(download.attachment.size),
+        "content-security-policy": "default-src 'none'; sandbox",
+    }
+    return StreamingResponse(download.chunks, headers=headers, media_type="application/octet-stream")
+
+
+async def _read(stream: BinaryIO, stack: AsyncExitStack) -> AsyncGenerator[bytes]:
     async with stack:
         while piece := await run_in_threadpool(stream.read, _CHUNK):
             yield piece

@@ -54,7 +54,8 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
         "info": {
             "title": "okienko: reset actions",
             "version": version("okienko"),
-            "description": "Look at reset actions and decide about them. A call is made with an access token of the "
+            "description": "Look at reset actions and decide about them; type what signed applications say that could not "
+            "be read. A call is made with an access token of the "
             "identity provider, or with the cookie of a session and the header X-CSRF-Token.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -40,6 +40,7 @@ STATES: Mapping[Tab, tuple[ActionState, ...]] = {
     Tab.READY: (ActionState.READY, ActionState.EXECUTING),
     Tab.ENDED: (
         ActionState.DONE, ActionState.REFUSED, ActionState.EXPIRED, ActionState.STOPPED, ActionState.FAILED,
+        ActionState.SUPERSEDED,
     ),
 }  # fmt: skip
 
@@ -87,6 +88,8 @@ class Whole:
     case: Case
     events: tuple[CaseEvent, ...]
     envelopes: tuple[UUID, ...]
+    typed_beside: bool
+    """Whether the case's application could not be read in full, so that people type it beside its picture."""
     names: Mapping[str, str]
     """Names for people, by lasting name."""
 
@@ -115,7 +118,7 @@ class Queue:
         self, states: Sequence[ActionState], *, limit: int, cursor: str | None = None, newest_first: bool = False
     ) -> Page:
         """At most `limit` actions in those states. Raises BadCursorError."""
-        at, after = _decode(cursor) if cursor else (None, None)
+        at, after = decode_cursor(cursor) if cursor else (None, None)
         async with transaction(self._engine) as connection:
             raw = await raw_connection(connection)
             sql = _NEWEST_FIRST if newest_first else _OLDEST_FIRST
@@ -125,7 +128,7 @@ class Queue:
         for row in given:
             approvals.setdefault(row["action_id"], []).append(store.to_approval(row, self._seals))
         lines = tuple(_line(row, approvals.get(row["id"], ())) for row in rows[:limit])
-        return Page(lines, _encode(lines[-1].created_at, lines[-1].id) if len(rows) > limit else None)
+        return Page(lines, encode_cursor(lines[-1].created_at, lines[-1].id) if len(rows) > limit else None)
 
     async def counts(self) -> dict[Tab, int]:
         """How many there are under each tab."""
@@ -150,8 +153,11 @@ class Queue:
             envelopes = await raw.fetch(
                 "SELECT envelope_id FROM case_message WHERE case_id = $1 ORDER BY at, envelope_id", case_id
             )
+            typed_beside = await raw.fetchval(
+                "SELECT EXISTS (SELECT FROM signed_application WHERE case_id = $1)", case_id
+            )
             people = {a.who for a in action.approvals} | {e["actor"] for e in events} | {more["ended_by"] or ""}
-            names = await raw.fetch(_NAMES, sorted(people))
+            names = await names_of(raw, people)
         return Whole(
             action=action,
             procedure=Procedure(more["procedure"]),
@@ -160,8 +166,14 @@ class Queue:
             case=cases.to_case(row),
             events=tuple(_event(e) for e in events),
             envelopes=tuple(row["envelope_id"] for row in envelopes),
-            names={row["who"]: row["name"] for row in names},
+            typed_beside=typed_beside,
+            names=names,
         )
+
+
+async def names_of(raw: Any, people: Iterable[str]) -> dict[str, str]:
+    """Names for people, by lasting name, of those who have signed in."""
+    return {row["who"]: row["name"] for row in await raw.fetch(_NAMES, sorted(people))}
 
 
 def _line(row: Any, approvals: Sequence[Approval]) -> Line:
@@ -181,12 +193,14 @@ def _event(row: Any) -> CaseEvent:
     )  # fmt: skip
 
 
-def _encode(at: datetime, action_id: UUID) -> str:
+def encode_cursor(at: datetime, action_id: UUID) -> str:
+    """The cursor of what follows that moment and id."""
     microseconds = (at - _EPOCH) // timedelta(microseconds=1)
     return base64.urlsafe_b64encode(struct.pack(">q", microseconds) + action_id.bytes).rstrip(b"=").decode()
 
 
-def _decode(cursor: str) -> tuple[datetime, UUID]:
+def decode_cursor(cursor: str) -> tuple[datetime, UUID]:
+    """Back from `encode_cursor`. Raises BadCursorError."""
     try:
         data = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         (microseconds,) = struct.unpack(">q", data[:8])

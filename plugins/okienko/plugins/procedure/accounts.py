@@ -6,6 +6,8 @@ texts name no person, no address and no number: the case page shows those to who
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from okienko.plugins.evidence import Evidence
 from okienko.plugins.identity import Account, same_login
 from okienko.plugins.procedure.inflection import Agreement, agreement, swapped
@@ -21,6 +23,10 @@ Finding = tuple[Verdict, str]
 
 _NO_LOOKUP = "no identity backend looks accounts up"
 _MANY_PROBLEMS = 8
+_WANTED = {
+    "given_name": "given name", "family_name": "family name", "old_login": "lost e-mail", "new_login": "new e-mail",
+}  # fmt: skip
+"""What B3 asks for, by the names of Application's fields."""
 
 
 def sender_is_login(evidence: Evidence) -> Finding:
@@ -47,17 +53,16 @@ def person_agrees(claimed: Person, evidence: Evidence) -> Finding:
     return _agrees(claimed, evidence.account)
 
 
-def application_is_complete(application: Application | None) -> Finding:
-    """B3: given name, family name, old and new login stand in the application."""
+def application_is_complete(application: Application | None, typed: Collection[str] = ()) -> Finding:
+    """B3: given name, family name, old and new login stand in the application, read or `typed` by a human."""
     if application is None:
         return UNKNOWN, "the application's content could not be read: a human types it beside the document"
-    wanted = {
-        "given name": application.given_name, "family name": application.family_name,
-        "lost e-mail": application.old_login, "new e-mail": application.new_login,
-    }  # fmt: skip
-    missing = [name for name, value in wanted.items() if not value]
+    missing = [name for field, name in _WANTED.items() if not getattr(application, field)]
     if missing:
-        return UNKNOWN, f"not found in the application: {', '.join(missing)}; a human reads it"
+        return UNKNOWN, f"not found in the application: {', '.join(missing)}; a human types it beside the document"
+    if by_hand := [name for field, name in _WANTED.items() if field in typed]:
+        rest = "; the rest was read from it" if len(by_hand) < len(_WANTED) else ""
+        return MET, f"typed by an administrator beside the document: {', '.join(by_hand)}{rest}"
     return MET, "names, lost and new e-mail were read from the application"
 
 

@@ -81,7 +81,7 @@ class Rules:
         elif evidence.signature is None:
             attached = MET, "an attachment that could be the application is there; it was not read yet"
         else:
-            attached = accounts.application_is_complete(evidence.application)
+            attached = accounts.application_is_complete(evidence.application, evidence.typed)
         return _decision(
             self._subject("B1", reading),
             self._phrase("B2", reading, with_year=True),

@@ -27,7 +27,7 @@ from okienko.schemas.pesel import Pesel
 
 _MOST_PAGES = 20
 _MOST_LINES = 5_000
-_LEAST_FILE = 60
+LEAST_FILE = 60
 """Shorter texts in XML are not taken for a file in base64."""
 _MAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
 _NAME = re.compile(r"[^\W\d_][^\W\d_'’ -]*(?:[ '’-]{1,2}[^\W\d_]+){0,4}")
@@ -120,11 +120,11 @@ def _pairs(content: bytes, settings: SignatureSettings, *, nested: bool) -> Iter
         if content.startswith(b"%PDF-"):
             yield from _from_pdf(content)
         elif content.startswith(b"PK\x03\x04"):
-            yield from _from_lines(_office_lines(content, settings))
+            yield from _from_lines(office_lines(content, settings))
         elif looks_like_xml(content):
             yield from _from_xml(content, settings, nested=nested)
         else:
-            yield from _from_lines(_decoded(content).splitlines())
+            yield from _from_lines(decoded(content).splitlines())
     except Refused:
         return
     except Exception:  # a signed file may still be broken; then a human reads it
@@ -170,13 +170,14 @@ def _from_xml(content: bytes, settings: SignatureSettings, *, nested: bool) -> I
         text = (element.text or "").strip()
         if len(element) or not text:
             continue
-        if nested and len(text) >= _LEAST_FILE and (inner := _base64(text)) is not None:
+        if nested and len(text) >= LEAST_FILE and (inner := file_in(text)) is not None:
             # Podpis zaufany wraps any other file into XML.
             yield from _pairs(inner, settings, nested=False)
         yield etree.QName(element).localname, text
 
 
-def _office_lines(content: bytes, settings: SignatureSettings) -> Iterator[str]:
+def office_lines(content: bytes, settings: SignatureSettings) -> Iterator[str]:
+    """Rows of tables and paragraphs of a DOCX or ODT. Raises Refused for what is neither or too large."""
     for member, paragraph, row, cell in (
         ("word/document.xml", _W + "p", _W + "tr", _W + "tc"),
         ("content.xml", _TEXT + "p", None, None),
@@ -204,14 +205,16 @@ def _joined(element: Any) -> str:
     return "".join(parts)
 
 
-def _base64(text: str) -> bytes | None:
+def file_in(text: str) -> bytes | None:
+    """What a text holds in base64, or None."""
     try:
         return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
         return None
 
 
-def _decoded(content: bytes) -> str:
+def decoded(content: bytes) -> str:
+    """Plain text in UTF-8, else in windows-1250."""
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
