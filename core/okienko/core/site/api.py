@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from okienko.core.actions.store import TamperedError
+from okienko.core.audit.entries import AuditAction
 from okienko.core.site import api_models as m
 from okienko.core.site.context import ForbiddenError, SignInNeededError, Site, log
 from okienko.core.site.decisions import Decisions, RefusedDecisionError
@@ -21,7 +22,6 @@ from okienko.core.site.openapi import PREFIX, Operation, document
 from okienko.core.site.people import Person, Role
 from okienko.core.site.problems import ApiError, answer, kind_of
 from okienko.core.site.queue import STATES, BadCursorError, Tab
-from okienko.core.site.records import Recorded
 from okienko.core.site.security import csrf_token, has_csrf, is_same_site
 from okienko.core.site.signing_in import TokenRefusedError
 from okienko.plugins.errors import MisconfiguredError, PermanentError, TransientError
@@ -139,7 +139,7 @@ class _Api:
             person = await self._site.oidc.tokens.access_token(token)
         except TokenRefusedError as error:
             self._site.limit(self._site.sign_in_limit, request)
-            await self._site.note(request, Recorded.SIGN_IN_FAILED, "oidc:?", reason=str(error))
+            await self._site.note(request, AuditAction.SIGN_IN_FAILED, "oidc:?", reason=str(error))
             raise ApiError("bad-token", str(error)) from None
         await self._site.require(request, person, *roles)
         return person
@@ -159,7 +159,7 @@ class _Api:
             page = await self._site.queue.page(states, limit=query.limit, cursor=query.cursor)
         except BadCursorError as error:
             raise ApiError("invalid", str(error), ("cursor",)) from None
-        await self._site.note(request, Recorded.LISTED, person.who, reason=f"api {query.state.value}")
+        await self._site.note(request, AuditAction.LISTED, person.who, reason=f"api {query.state.value}")
         need = self._site.policy.approvals
         return m.ActionList(items=tuple(m.to_line(line, need[line.risk]) for line in page.lines), next=page.next)
 
@@ -167,13 +167,16 @@ class _Api:
         """One action."""
         person, _ = await self._caller(request)
         whole = await self._site.queue.whole(request.path_params["id"])
-        await self._site.note(request, Recorded.VIEWED, person.who, case_id=whole.case.id, reason="api")
+        await self._site.note(request, AuditAction.VIEWED, person.who, case_id=whole.case.id, reason="api")
         needed = self._site.policy.approvals[whole.action.risk]
         return m.to_detail(whole, needed, unchanged=self._decisions.unchanged(whole))
 
     async def approve_action(self, request: Request) -> m.ActionChanged:
         """One yes."""
         person, _ = await self._caller(request, Role.IDENTITY_ADMIN)
+        if not self._site.is_fresh(person):
+            age = int(self._site.approval_sign_in.total_seconds())
+            raise ApiError("sign-in-again", f"approving needs a sign-in of the last {age} seconds", max_age=age)
         body = await _body(request, m.ApproveRequest)
         whole = await self._site.queue.whole(request.path_params["id"])
         actor = self._site.actor(request, person)
