@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import email
 import email.policy
+import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from pathlib import Path
@@ -17,13 +19,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from desk import PACK
 from okienko.connectors.email.channel import EmailChannel
 from okienko.connectors.email.settings import EmailSettings
-from okienko.core import parking
+from okienko.core import housekeeping, parking
 from okienko.core.actions.frozen import Step
 from okienko.core.actions.machine import ActionPolicy, Risk
 from okienko.core.calls import Calls
 from okienko.core.database import make_engine
 from okienko.core.delivery import Delivery
 from okienko.core.reconcile import reconcile
+from okienko.core.service import Service, open_service, working
 from okienko.core.site import digest
 from okienko.core.site.language import translator
 from okienko.core.site.settings import SiteSettings
@@ -249,3 +252,33 @@ def test_nothing_is_listed_where_nothing_waits() -> None:
     )
     assert subject == "okienko: do decyzji: 0"
     assert translator("pl")("digest.oldest") not in text
+
+
+async def test_two_whole_services_send_it_by_themselves(post: Post, migrated_url: str, tmp_path: Path) -> None:
+    """Nothing but the schedule starts it; both processes look, one mail comes."""
+    await post.desk.propose()
+    environ = {
+        "OKIENKO_DATABASE_URL": migrated_url, "OKIENKO_HOME": str(tmp_path / "home"), "OKIENKO_SITE_DIGEST_TO": f'["{ANNA}"]',
+        "OKIENKO_EMAIL_RELAY_HOST": "127.0.0.1", "OKIENKO_EMAIL_RELAY_PORT": str(post.relay.port), "OKIENKO_EMAIL_RELAY_TLS": "none",
+    }  # fmt: skip
+    async with AsyncExitStack() as stack:
+        for _ in range(2):
+            service = await stack.enter_async_context(open_service(environ, now=post.desk.clock))
+            await stack.enter_async_context(working(service.worker))
+            await stack.enter_async_context(_keeping(service))
+        end = time.monotonic() + 60
+        while not post.relay.mails or await post.desk.rows("SELECT 1 FROM notification WHERE state <> 'sent'"):
+            assert time.monotonic() < end, "it never came"
+            await asyncio.sleep(0.05)
+        scheduled = await post.desk.rows("SELECT entrypoint FROM pgqueuer_schedules")
+    assert "digest" in {row["entrypoint"] for row in scheduled}
+    (mail,) = post.mails()
+    assert mail["To"] == ANNA
+
+
+@asynccontextmanager
+async def _keeping(service: Service) -> AsyncIterator[None]:
+    task = asyncio.create_task(housekeeping.run(service))
+    yield
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
