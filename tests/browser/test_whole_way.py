@@ -99,8 +99,8 @@ async def test_a_lost_account_comes_back(
 
                 await sign_in(anna, "anna", page)
                 shown = {
-                    "en": ("done", "Change carried out", "Link to set a password sent", new),
-                    "pl": ("wykonane", "Wykonano zmianę", "Wysłano link do ustawienia hasła", new),
+                    "en": ("done", "What was changed", "Change carried out", "Link to set a password sent", new),
+                    "pl": ("wykonane", "Co zmieniono", "Wykonano zmianę", "Wysłano link do ustawienia hasła", new),
                 }
                 await in_both_languages(anna, page, axe, shown)
                 await screen(anna, "action-done")

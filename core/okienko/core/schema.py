@@ -208,7 +208,9 @@ web_session = sa.Table(
     sa.Column("created_at", _TIME, nullable=False),
     sa.Column("seen_at", _TIME, nullable=False),
     sa.Column("authenticated_at", _TIME, comment="When the person last proved who they are; NULL: nobody said"),
-    sa.Column("checked_at", _TIME, nullable=False, comment="When the roles were last heard of"),
+    sa.Column(
+        "checked_at", _TIME, nullable=False, server_default=sa.func.now(), comment="When the roles were last heard of"
+    ),
     sa.Column("id_token", sa.LargeBinary, comment="Sealed under the session's token, for the sign-out at the provider"),
 )
 

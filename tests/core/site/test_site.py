@@ -1,4 +1,4 @@
-"""What holds for every page: texts in both languages, headers, hosts, errors, addresses, limits, the digest."""
+"""What holds for every page: texts in both languages, headers, hosts, errors, addresses, limits."""
 
 from __future__ import annotations
 
@@ -258,6 +258,8 @@ def test_times_sizes_and_names_for_people() -> None:
         {"OKIENKO_SITE_PUBLIC_URL": "okienko.example"},
         {"OKIENKO_SITE_TIMEZONE": "Europe/Atlantis"},
         {"OKIENKO_SITE_TRUSTED_PROXIES": '["x"]'},
+        {"OKIENKO_SITE_DIGEST_TO": '["Anna <anna@urzad.example>"]'},
+        {"OKIENKO_SITE_DIGEST_HOUR": "24"},
         {"OKIENKO_SITE_PUBLIC_ULR": "https://okienko.example"},
     ],
     ids=str,

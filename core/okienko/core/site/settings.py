@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Network, IPv6Network
 from typing import Self
 from urllib.parse import urlsplit
@@ -12,6 +13,7 @@ from pydantic_settings import SettingsConfigDict
 
 from okienko.plugins.settings import PluginSettings
 
+_ADDRESS = re.compile(r"[^@\s<>,;]+@[^@\s<>,;]+")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -52,6 +54,13 @@ class SiteSettings(PluginSettings):
         if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
             raise ValueError("plain http is for this machine only: write https:// and put a TLS proxy in front")
         return value.rstrip("/")
+
+    @field_validator("digest_to")
+    @classmethod
+    def _are_addresses(cls, value: list[str]) -> list[str]:
+        if not all(_ADDRESS.fullmatch(address) for address in value):
+            raise ValueError('write bare e-mail addresses: ["anna@urzad.example"]')
+        return value
 
     @field_validator("timezone")
     @classmethod

@@ -15,9 +15,18 @@ def upgrade() -> None:
         "web_session",
         sa.Column("authenticated_at", _TIME, comment="When the person last proved who they are; NULL: nobody said"),
     )
-    op.add_column("web_session", sa.Column("checked_at", _TIME, comment="When the roles were last heard of"))
+    # The default is for processes of the older program that still run.
+    op.add_column(
+        "web_session",
+        sa.Column(
+            "checked_at",
+            _TIME,
+            nullable=False,
+            server_default=sa.func.now(),
+            comment="When the roles were last heard of",
+        ),
+    )
     op.execute("UPDATE web_session SET checked_at = created_at")
-    op.alter_column("web_session", "checked_at", nullable=False)
     op.add_column(
         "web_session",
         sa.Column(
