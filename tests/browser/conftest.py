@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
 
 import pytest
-import uvicorn
 from playwright.async_api import Browser, async_playwright
 
+from browser.hands import serving
 from okienko.core.database import make_engine, upgrade
 from okienko.core.site.app import make_site
 from rigs import peers
@@ -60,25 +57,8 @@ async def desk(database_url: str, tmp_path: Path, listening: socket.socket) -> A
     engine = make_engine(database_url)
     await upgrade(engine)
     desk = Desk(engine, tmp_path, public_url=f"http://localhost:{listening.getsockname()[1]}")
-    # A browser checks the age of cookies by its own clock.
-    config = uvicorn.Config(
-        make_site(desk.site), log_config=None, access_log=False, lifespan="off", server_header=False
-    )
-    server: Any = uvicorn.Server(config)
-    server.capture_signals = _no_signals
-    task = asyncio.create_task(server.serve(sockets=[listening]), name=f"site {uuid4()}")
     try:
-        async with asyncio.timeout(20):
-            while not server.started:  # noqa: ASYNC110  uvicorn tells it by this attribute only
-                await asyncio.sleep(0.01)
-        yield desk
+        async with serving(make_site(desk.site), listening):
+            yield desk
     finally:
-        server.should_exit = True
-        await task
         await engine.dispose()
-
-
-class _no_signals:  # noqa: N801  stands in for a context manager function
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *_: object) -> None: ...

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, expect
 
+from browser.hands import PASSWORD, check, screen, set_up, tab
 from okienko.core.actions.frozen import Step
 from okienko.core.actions.machine import Risk
 from okienko.schemas import Decision
 from rigs.site import DECISION, Desk, a_letter
-
-PASSWORD = "cztery zielone parasole"
-SCREENS = os.environ.get("OKIENKO_TEST_SCREENS")
-"""A folder for screenshots; docs/screens has them."""
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
 
 LETTER = a_letter(
     "Wniosek podpisany.pdf", b"%PDF-1.7" + b"synthetic " * 9000, "Wniosek w załączeniu.\n\nZ poważaniem\nJan Testowy"
@@ -36,70 +27,19 @@ SHOWN = Decision(
 pytestmark = pytest.mark.timeout(300)
 
 
-@asynccontextmanager
-async def tab(
-    browser: Browser, desk: Desk, *, locale: str = "pl-PL", width: int = 1100, height: int = 480
-) -> AsyncIterator[Page]:
-    """A browser of one person, without JavaScript of pages, and no complaint of the console left unseen."""
-    context = await browser.new_context(
-        locale=locale, base_url=desk.public_url, viewport={"width": width, "height": height}, java_script_enabled=True
-    )
-    page = await context.new_page()
-    complaints: list[str] = []
-    page.on(
-        "console", lambda m: complaints.append(m.text) if m.type == "error" and "status of 4" not in m.text else None
-    )
-    yield page
-    await context.close()
-    assert complaints == []
-
-
-async def screen(page: Page, name: str) -> None:
-    """Keep a picture, when they are asked for."""
-    if SCREENS:
-        path = Path(SCREENS)
-        path.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240  a test
-        await page.screenshot(path=path / f"{name}.png", full_page=True)
-
-
-async def check(page: Page, axe: str) -> None:
-    """No violation, one h1, a language, and no sideways scrolling at 320 px."""
-    await page.evaluate(axe)
-    result: Any = await page.evaluate(f"axe.run(document, {{runOnly: {RULES}}})")
-    found = [(v["id"], [n["html"] for n in v["nodes"]]) for v in result["violations"]]
-    assert found == [], f"{page.url}: {found}"
-    assert len(result["passes"]) > 10
-    assert await page.locator("h1").count() == 1
-    before = page.viewport_size
-    await page.set_viewport_size({"width": 320, "height": 800})
-    wide = await page.evaluate(
-        "[...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > 320.5 && !e.matches('.skip')).map(e => e.outerHTML.slice(0, 120))"
-    )
-    assert wide == [], f"{page.url} at 320 px: {wide}"
-    assert before is not None
-    await page.set_viewport_size(before)
-
-
-async def set_up(page: Page, desk: Desk, name: str, url: str | None = None) -> None:
-    """Become an administrator by an invitation."""
-    token = None if url else await desk.site.local.invite()
-    await page.goto(url or f"/invitation/{token}")
-    await page.get_by_label("Nazwa administratora").fill(name)
-    await page.get_by_label("Twój adres e-mail").fill(f"{name}@urzad.example")
-    await page.get_by_label("Hasło", exact=True).fill(PASSWORD)
-    await page.get_by_label("Hasło jeszcze raz").fill(PASSWORD)
-    await page.get_by_role("button", name="Utwórz konto").click()
-    await expect(page.get_by_role("status")).to_contain_text("Twoje konto administratora jest gotowe")
+async def invite(desk: Desk) -> str:
+    """The path of an invitation."""
+    return f"/invitation/{await desk.site.local.invite()}"
 
 
 async def test_two_administrators_approve_and_the_holder_stops_it(browser: Browser, desk: Desk, axe: str) -> None:
     action = await desk.propose(must_check=("B5",), letter=LETTER, decision=SHOWN)
-    async with tab(browser, desk) as anna, tab(browser, desk) as bea:
-        await set_up(anna, desk, "anna")
+    async with tab(browser, desk.public_url) as anna, tab(browser, desk.public_url) as bea:
+        await set_up(anna, "anna", await invite(desk))
         await anna.get_by_role("link", name="Administratorzy").click()
         await anna.get_by_role("button", name="Utwórz link z zaproszeniem").click()
         invitation = await anna.locator(".notice code").inner_text()
-        await set_up(bea, desk, "bea", invitation)
+        await set_up(bea, "bea", invitation)
 
         await anna.get_by_role("link", name="Kolejka").click()
         await anna.get_by_role("link", name="ZGL000000001").click()
@@ -120,7 +60,7 @@ async def test_two_administrators_approve_and_the_holder_stops_it(browser: Brows
         assert await desk.state_of(action) == "cooling"
         await screen(bea, "action-cooling")
 
-    async with tab(browser, desk) as holder:
+    async with tab(browser, desk.public_url) as holder:
         await holder.goto(f"/stop/{await desk.stop_token(action)}")
         assert await desk.state_of(action) == "cooling"
         await screen(holder, "stop")
@@ -131,8 +71,8 @@ async def test_two_administrators_approve_and_the_holder_stops_it(browser: Brows
 
 async def test_low_risk_needs_one_and_is_ready_at_once(browser: Browser, desk: Desk, axe: str) -> None:
     action = await desk.propose(risk=Risk.LOW, new_login=None, steps=(Step.UNLOCK, Step.ACTIVATE))
-    async with tab(browser, desk) as anna:
-        await set_up(anna, desk, "anna")
+    async with tab(browser, desk.public_url) as anna:
+        await set_up(anna, "anna", await invite(desk))
         await anna.goto(f"/actions/{action}")
         await anna.get_by_role("button", name="Zatwierdź").click()
         await expect(anna.locator(".badges").first).to_contain_text("gotowe do wykonania")
@@ -140,10 +80,35 @@ async def test_low_risk_needs_one_and_is_ready_at_once(browser: Browser, desk: D
     assert [r["entrypoint"] for r in await desk.rows("SELECT entrypoint FROM pgqueuer")] == ["execute"]
 
 
+async def test_after_half_an_hour_approving_needs_the_password_again(browser: Browser, desk: Desk, axe: str) -> None:
+    action = await desk.propose(risk=Risk.LOW, new_login=None, steps=(Step.UNLOCK,))
+    async with tab(browser, desk.public_url) as anna:
+        await set_up(anna, "anna", await invite(desk))
+        for _ in range(2):
+            desk.clock.advance(timedelta(minutes=16))
+            await anna.goto(f"/actions/{action}")
+        for language in ("en", "pl"):
+            for path in (f"/actions/{action}", "/administrators"):
+                await anna.goto(f"{path}?lang={language}")
+                await expect(anna.locator('main a[href*="again"]')).to_be_visible()
+                await check(anna, axe)
+        await anna.goto(f"/actions/{action}")
+        await expect(anna.get_by_role("button", name="Zatwierdź")).to_have_count(0)
+        await screen(anna, "action-again")
+        await anna.get_by_role("link", name="Zaloguj ponownie").click()
+        await check(anna, axe)
+        await anna.get_by_label("Nazwa administratora").fill("anna")
+        await anna.get_by_label("Hasło").fill(PASSWORD)
+        await anna.get_by_role("button", name="Zaloguj").click()
+        await anna.get_by_role("button", name="Zatwierdź").click()
+        await expect(anna.get_by_role("status")).to_contain_text("Twoje zatwierdzenie zostało zapisane")
+    assert await desk.state_of(action) == "ready"
+
+
 async def test_a_keyboard_is_enough(browser: Browser, desk: Desk, axe: str) -> None:
     await desk.propose(risk=Risk.LOW, new_login=None, steps=(Step.UNLOCK,))
-    async with tab(browser, desk) as anna:
-        await set_up(anna, desk, "anna")
+    async with tab(browser, desk.public_url) as anna:
+        await set_up(anna, "anna", await invite(desk))
         await anna.goto("/actions")
         await anna.keyboard.press("Tab")
         assert await anna.evaluate("document.activeElement.className") == "skip"
@@ -169,7 +134,7 @@ async def test_axe_finds_nothing_on_any_page(browser: Browser, desk: Desk, axe: 
     await ola.approve(desk, waiting, "B5")
     activation = await desk.activation_token(by_hand)
     for locale, language in (("en-GB", "en"), ("pl-PL", "pl")):
-        async with tab(browser, desk, locale=locale) as page:
+        async with tab(browser, desk.public_url, locale=locale) as page:
             await page.goto("/sign-in")
             assert await page.locator("html").get_attribute("lang") == language
             await check(page, axe)
@@ -240,7 +205,7 @@ async def test_axe_finds_nothing_on_any_page(browser: Browser, desk: Desk, axe: 
                 await screen(page, "action-phone")
     cyd = await desk.visitor("cyd")
     await cyd.approve(desk, waiting, "B5")
-    async with tab(browser, desk) as page:
+    async with tab(browser, desk.public_url) as page:
         await page.goto(f"/stop/{await desk.stop_token(waiting)}")
         await check(page, axe)
         await page.locator("button.danger").click()

@@ -42,10 +42,14 @@ class Idp:
             "jwks_uri": f"{ISSUER}/certs", "end_session_endpoint": f"{ISSUER}/logout",
             "authorization_response_iss_parameter_supported": True,
         }  # fmt: skip
+        self.signed_in_at: datetime | None = None
+        """When the person last proved who they are here; None: they have no session here."""
+        self.heeds_max_age = True
         self.status = 200
         self.fetched: list[str] = []
         self.secrets: list[tuple[str | None, str | None]] = []
         self._codes: dict[str, dict[str, str]] = {}
+        self.given = 0
         prefix = urlsplit(ISSUER).path
         app = Starlette(
             routes=[
@@ -65,7 +69,9 @@ class Idp:
     def access_token(self, header: dict[str, Any] | None = None, **claims: Any) -> str:
         """A token for the API."""
         now = int(self.now().timestamp())
-        body = {"iss": ISSUER, "aud": "okienko-api", "iat": now, "exp": now + 300} | self.claims | claims
+        body = (
+            {"iss": ISSUER, "aud": "okienko-api", "iat": now, "exp": now + 300, "auth_time": now} | self.claims | claims
+        )
         return self.sign({"typ": "at+jwt"} | (header or {}), {k: v for k, v in body.items() if v is not None})
 
     def sign(self, header: dict[str, Any], claims: dict[str, Any]) -> str:
@@ -84,9 +90,20 @@ class Idp:
         query = dict(request.query_params)
         assert query["response_type"] == "code"
         assert query["code_challenge_method"] == "S256"
-        code = f"code{len(self._codes)}"
-        self._codes[code] = query
-        back = {"code": code, "state": query["state"], "iss": ISSUER}
+        back = {"state": query["state"], "iss": ISSUER}
+        now, before = self.now(), self.signed_in_at
+        old = before is None or (
+            self.heeds_max_age and "max_age" in query and (now - before).total_seconds() > int(query["max_age"])
+        )
+        if old and query.get("prompt") == "none":
+            back["error"] = "login_required"
+        else:
+            if old:
+                self.signed_in_at = now
+            code = f"code{self.given}"
+            self.given += 1
+            self._codes[code] = query
+            back["code"] = code
         return RedirectResponse(f"{query['redirect_uri']}?{urlencode(back)}", 302)
 
     async def _token(self, request: Request) -> Response:
@@ -103,6 +120,9 @@ class Idp:
         half = base64.urlsafe_b64encode(hashlib.sha256(access.encode()).digest()[:16]).rstrip(b"=").decode()
         claims = {
             "iss": ISSUER, "aud": "okienko", "iat": now, "exp": now + 300, "nonce": begun["nonce"], "at_hash": half,
-        } | self.claims  # fmt: skip
+        }  # fmt: skip
+        if "max_age" in begun and self.signed_in_at is not None:
+            claims["auth_time"] = int(self.signed_in_at.timestamp())
+        claims |= self.claims
         self.forge(claims)
         return JSONResponse({"access_token": access, "token_type": "Bearer", "id_token": self.sign({}, claims)})

@@ -25,6 +25,7 @@ from okienko.core.actions.frozen import Frozen, Step
 from okienko.core.actions.links import LinkKind, Links
 from okienko.core.actions.machine import Action, ActionPolicy, Risk
 from okienko.core.actions.seals import SealKind, Seals
+from okienko.core.audit.entries import AuditAction
 from okienko.core.audit.keyring import Keyring, KeySource
 from okienko.core.audit.vault import Vault
 from okienko.core.calls import Calls
@@ -39,7 +40,6 @@ from okienko.core.site.local import LocalAdmins
 from okienko.core.site.oidc import Oidc
 from okienko.core.site.people import Person, Role
 from okienko.core.site.queue import Queue
-from okienko.core.site.records import Recorded
 from okienko.core.site.security import csrf_token
 from okienko.core.site.sessions import Session, Sessions
 from okienko.core.site.settings import SiteSettings
@@ -111,7 +111,7 @@ class Directory:
 class Record:
     """One entry that the pages wrote."""
 
-    action: Recorded
+    action: AuditAction
     actor: str
     case_id: UUID | None
     reason: str
@@ -163,17 +163,19 @@ class Desk:
                 self.engine, self.clock, vault=self.vault, typing=TypingIn(self.engine, self.clock, self.vault, self.seals),
                 documents=documents, verifying=self.verifying, pictures=Picturing(),
             ),
-            sessions=Sessions(self.engine, self.clock, https=settings.https),
+            sessions=Sessions(
+                self.engine, self.clock, https=settings.https, recheck=timedelta(minutes=20) if self.oidc else None
+            ),
             record=self.record,
             local=LocalAdmins(self.engine, self.clock),
             decision_sha256=decision_sha256,
             oidc=self.oidc,
         )  # fmt: skip
 
-    async def record(self, action: Recorded, actor: str, case_id: UUID | None, reason: str, origin: str) -> None:
+    async def record(self, action: AuditAction, actor: str, case_id: UUID | None, reason: str, origin: str) -> None:
         self.records.append(Record(action, actor, case_id, reason, origin))
 
-    def recorded(self, action: Recorded) -> list[Record]:
+    def recorded(self, action: AuditAction) -> list[Record]:
         return [r for r in self.records if r.action is action]
 
     def client(self, **options: Any) -> httpx.AsyncClient:
@@ -184,7 +186,7 @@ class Desk:
 
     async def visitor(self, name: str = "anna", roles: frozenset[Role] = ADMIN, *emails: str) -> Visitor:
         """Somebody who is signed in."""
-        session = await self.site.sessions.open(Person(f"local:{name}", name, emails, roles))
+        session = await self.site.sessions.open(Person(f"local:{name}", name, emails, roles, self.clock()))
         client = self.client(cookies={self.site.sessions.cookie: session.token})
         return Visitor(client, session)
 

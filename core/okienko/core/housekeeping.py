@@ -20,20 +20,26 @@ from okienko.core.audit.entries import AuditAction, NewEntry
 from okienko.core.audit.log import record
 from okienko.core.database import UNREACHABLE, raw_connection, transaction
 from okienko.core.service import Service
+from okienko.core.site.digest import queue_digest
+from okienko.core.site.settings import SiteSettings
 from okienko.core.worker import connect_arguments
 from okienko.plugins.errors import OkienkoError
+from okienko.plugins.settings import load_settings
 
 log = structlog.get_logger(__name__)
 
 HOURLY = "7 * * * *"
 """Hourly, though the work is daily: what is not due costs one query, and what failed is tried again within the hour."""
+TWICE_AN_HOUR = "*/30 * * * *"
+"""The digest may be due at any full hour."""
 _PATIENCE = timedelta(seconds=30)
 
 
 async def run(service: Service) -> None:
-    """Keep the schedule until cancelled; a lost database connection is made again. The audit is looked after at once."""
+    """Keep the schedule until cancelled; a lost database connection is made again. The audit and the digest are looked after at once."""
     logging.getLogger("pgqueuer").setLevel(logging.CRITICAL)  # as in the worker
     await _audit(service)
+    await _digest(service)
     while True:
         try:
             await _schedule(service)
@@ -50,7 +56,11 @@ async def _schedule(service: Service) -> None:
         async def audit(_: Schedule) -> None:
             await _audit(service)
 
+        async def digest(_: Schedule) -> None:
+            await _digest(service)
+
         manager.schedule("audit_daily", HOURLY)(audit)
+        manager.schedule("digest", TWICE_AN_HOUR)(digest)
         await manager.run()
     finally:
         with contextlib.suppress(*UNREACHABLE, asyncpg.PostgresError):
@@ -62,6 +72,19 @@ async def _audit(service: Service) -> None:
         await daily(service.engine, service.now(), keys=service.vault.source, folder=service.anchors)
     except OkienkoError as error:
         log.error("audit not looked after", action="audit_daily", problem=str(error))  # noqa: TRY400  the message says all
+
+
+async def _digest(service: Service) -> None:
+    try:
+        queued = await queue_digest(
+            service.engine, service.now(), policy=service.recovery.policy,
+            settings=load_settings(SiteSettings, service.environ), message_domain=service.settings.message_domain,
+        )  # fmt: skip
+    except OkienkoError as error:
+        log.error("digest not queued", action="digest", problem=str(error))  # noqa: TRY400  the message says all
+    else:
+        if queued:
+            log.info("digest queued", action="digest", mails=queued)
 
 
 async def audit_start(service: Service, role: str) -> None:

@@ -121,7 +121,7 @@ notification = sa.Table(
     "notification",
     metadata,
     sa.Column("id", sa.Uuid, primary_key=True),
-    sa.Column("case_id", sa.Uuid, sa.ForeignKey("cases.id"), nullable=False, index=True),
+    sa.Column("case_id", sa.Uuid, sa.ForeignKey("cases.id"), index=True, comment="NULL: to the people who run okienko"),
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("connector", sa.Text, nullable=False),
     sa.Column("to_name", sa.Text, nullable=False),
@@ -241,6 +241,11 @@ web_session = sa.Table(
     sa.Column("roles", ARRAY(sa.Text), nullable=False),
     sa.Column("created_at", _TIME, nullable=False),
     sa.Column("seen_at", _TIME, nullable=False),
+    sa.Column("authenticated_at", _TIME, comment="When the person last proved who they are; NULL: nobody said"),
+    sa.Column(
+        "checked_at", _TIME, nullable=False, server_default=sa.func.now(), comment="When the roles were last heard of"
+    ),
+    sa.Column("id_token", sa.LargeBinary, comment="Sealed under the session's token, for the sign-out at the provider"),
 )
 
 local_admin = sa.Table(

@@ -26,7 +26,7 @@ from okienko.core.parking import problem_of, reason_of
 from okienko.metrics import catalogue as metrics
 from okienko.plugins.errors import MisconfiguredError, PermanentError, TransientError
 from okienko.plugins.ports import Channel
-from okienko.schemas import Address, EventType, NotificationKind, OutboundMessage
+from okienko.schemas import Address, EventType, NotificationKind, OperatorMail, OutboundMessage
 
 _QUEUED = """
 SELECT id, case_id, kind, connector, to_name, to_address, subject, text, message_id, in_reply_to, created_at
@@ -88,7 +88,8 @@ class Sending:
                     await raw.execute(problem, row["id"], problem_of(error))
                     data["reason"] = reason_of(error).value
                     events.append(NewEvent(row["case_id"], EventType.NOTIFICATION_FAILED, now, data, row["connector"]))
-            await append(raw, events)
+            # What is about no case (OperatorMail) is no step of one: its row says what became of it.
+            await append(raw, [event for event in events if event.case_id is not None])
             # What can never be sent holds nothing up: the person is told as much as can be told.
             await _go_on(connection, raw, [row for row, error in results if not isinstance(error, TransientError)])
         for row, error in results:
@@ -102,7 +103,7 @@ class Sending:
         except PermanentError as error:
             return error
         message = OutboundMessage.model_construct(
-            id=row["id"], case_id=row["case_id"], kind=NotificationKind(row["kind"]),
+            id=row["id"], case_id=row["case_id"], kind=_kind(row["kind"]),
             to=Address.model_construct(name=row["to_name"], address=row["to_address"]),
             subject=row["subject"], text=text, message_id=row["message_id"], in_reply_to=row["in_reply_to"],
             references=(row["in_reply_to"],) if row["in_reply_to"] else (), created_at=row["created_at"],
@@ -118,6 +119,10 @@ class Sending:
             except Exception as error:  # its class decides; see notify
                 return error
         return None
+
+
+def _kind(value: str) -> NotificationKind | OperatorMail:
+    return OperatorMail(value) if value in set(OperatorMail) else NotificationKind(value)
 
 
 async def _go_on(connection: AsyncConnection, raw: Any, settled: Sequence[Any]) -> None:

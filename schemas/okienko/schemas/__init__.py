@@ -7,7 +7,7 @@ from okienko.schemas.decision import Decision, DecisionOutcome, RuleResult, Verd
 from okienko.schemas.envelope import ChannelName, Envelope, Outcome
 from okienko.schemas.event import CaseEvent, EventType
 from okienko.schemas.message import Address, Attachment, AutoKind, InboundMessage
-from okienko.schemas.notification import NotificationKind, OutboundMessage
+from okienko.schemas.notification import NotificationKind, OperatorMail, OutboundMessage
 from okienko.schemas.person import Person
 from okienko.schemas.pesel import Pesel
 
@@ -29,6 +29,7 @@ __all__ = [
     "InboundMessage",
     "Model",
     "NotificationKind",
+    "OperatorMail",
     "OutboundMessage",
     "Outcome",
     "Person",

@@ -22,12 +22,20 @@ class NotificationKind(StrEnum):
     """Mail 3: the link to set a new password."""
 
 
+class OperatorMail(StrEnum):
+    """Messages to the people who run okienko: about no case, and written by no procedure pack."""
+
+    DIGEST = "digest"
+    """How the queue of reset actions stands."""
+
+
 class OutboundMessage(Model):
     """A message ready to go out by a channel."""
 
     id: UUID
-    case_id: UUID
-    kind: NotificationKind
+    case_id: UUID | None
+    """None for OperatorMail, which is about no case."""
+    kind: NotificationKind | OperatorMail
     to: Address
     subject: str
     text: str

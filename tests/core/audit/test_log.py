@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from core.audit.ledgerkit import START, entry, fill, raw_transaction, write
-from okienko.core.audit import log
+from okienko.core.audit import entries, log
 from okienko.core.audit.anchor import trusted_keys
 from okienko.core.audit.entries import NOT_AUDITED, ORIGIN, AuditAction, NewEntry, of_event
 from okienko.core.audit.verify import verify
@@ -158,3 +159,10 @@ async def test_engine_made_by_the_service_is_the_same(database_url: str) -> None
         assert await intact(engine) == 2
     finally:
         await engine.dispose()
+
+
+def test_every_action_is_written_by_something() -> None:
+    """An entry that nobody writes would make a reader look for it in vain."""
+    folder = Path(entries.__file__).parents[1]
+    sources = "".join(f.read_text(encoding="utf-8") for f in folder.rglob("*.py"))
+    assert [a.name for a in AuditAction if not re.search(rf"\bAuditAction\.{a.name}\b", sources)] == []

@@ -11,7 +11,7 @@ import pytest
 
 from okienko.core.actions.frozen import Step
 from okienko.core.actions.machine import Risk
-from okienko.core.site.records import Recorded
+from okienko.core.audit.entries import AuditAction
 from okienko.core.site.security import csrf_token
 from okienko.schemas import Decision
 from rigs.site import AUDITOR, NEW, OLD, Desk
@@ -143,7 +143,7 @@ async def test_an_auditor_looks_and_decides_nothing(desk: Desk) -> None:
     ):
         assert (await visitor.post(path, await desk.seen(action))).status_code == 403
     assert await desk.state_of(action) == "waiting"
-    assert [r.actor for r in desk.recorded(Recorded.DENIED)] == ["local:ola"] * 4
+    assert [r.actor for r in desk.recorded(AuditAction.DENIED)] == ["local:ola"] * 4
 
 
 async def test_every_look_is_recorded_with_its_case_and_origin(desk: Desk) -> None:
@@ -152,9 +152,9 @@ async def test_every_look_is_recorded_with_its_case_and_origin(desk: Desk) -> No
     await anna.get("/actions")
     await anna.get(f"/actions/{action}")
     (case,) = await desk.rows("SELECT id FROM cases")
-    (viewed,) = desk.recorded(Recorded.VIEWED)
+    (viewed,) = desk.recorded(AuditAction.VIEWED)
     assert (viewed.actor, viewed.case_id, viewed.origin) == ("local:anna", case["id"], "203.0.113.7")
-    assert len(desk.recorded(Recorded.LISTED)) == 1
+    assert len(desk.recorded(AuditAction.LISTED)) == 1
 
 
 async def test_what_cannot_be_recorded_is_not_shown(desk: Desk) -> None:
@@ -206,7 +206,7 @@ async def test_documents_are_downloads_that_no_browser_opens(desk: Desk) -> None
     assert disposition.startswith("attachment; ")
     assert "ąę" in unquote(disposition)
     assert '"' not in disposition.partition('filename="')[2].partition('"; ')[0]
-    (record,) = desk.recorded(Recorded.DOWNLOADED)
+    (record,) = desk.recorded(AuditAction.DOWNLOADED)
     assert record.case_id is not None
     other = await desk.propose(number="ZGL000000002")
     for path in (

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from okienko.core.applications import FIELDS
-from okienko.core.site.records import Recorded
+from okienko.core.audit.entries import AuditAction
 from okienko.core.verifying import Checked
 from okienko.plugins.signatures import (
     Application,
@@ -117,7 +117,7 @@ async def test_the_picture_stands_beside_the_form(desk: Desk, verifier: Verifier
     assert "script" not in shown.headers["content-security-policy"]
     assert f'href="/actions/{action}"' in shown.text
     assert f'href="/applications/{case_id}"' in (await anna.get(f"/actions/{action}")).text
-    reasons = [r.reason for r in desk.records if r.case_id == case_id and r.action is Recorded.VIEWED]
+    reasons = [r.reason for r in desk.records if r.case_id == case_id and r.action is AuditAction.VIEWED]
     assert reasons[:3] == [
         "the application and its data", "picture 1.1 of the application", "picture 1.2 of the application",
     ]  # fmt: skip
@@ -268,7 +268,7 @@ async def test_text_is_escaped_and_what_cannot_be_shown_is_a_download(desk: Desk
     assert download.content == document
     assert download.headers["content-disposition"].startswith("attachment;")
     assert download.headers["content-type"] == "application/octet-stream"
-    assert [r.case_id for r in desk.recorded(Recorded.DOWNLOADED)] == [case_id]
+    assert [r.case_id for r in desk.recorded(AuditAction.DOWNLOADED)] == [case_id]
 
 
 async def test_a_document_that_changed_or_is_gone_is_not_shown(desk: Desk, verifier: Verifier) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from okienko.core.audit.entries import AuditAction
 from okienko.core.site.build import announce_first_admin
 from okienko.core.site.local import (
     FREE_FAILURES,
@@ -21,7 +22,6 @@ from okienko.core.site.local import (
 )
 from okienko.core.site.passwords import weakness
 from okienko.core.site.people import Role
-from okienko.core.site.records import Recorded
 from okienko.core.site.signin_pages import local_path
 from rigs.site import Desk
 
@@ -57,7 +57,7 @@ async def test_the_first_link_is_printed_once_and_kept_as_a_hash(desk: Desk) -> 
     (row,) = await desk.rows("SELECT name, password FROM local_admin")
     assert row["name"] == "anna"
     assert row["password"].startswith("$argon2id$")
-    assert len(desk.recorded(Recorded.ADMIN_ADDED)) == 1
+    assert len(desk.recorded(AuditAction.ADMIN_ADDED)) == 1
 
 
 async def test_an_invitation_ends_after_a_day(desk: Desk) -> None:
@@ -101,9 +101,9 @@ async def test_signing_in_and_out(desk: Desk) -> None:
         assert (await browser.post("/sign-out", data={"csrf": csrf})).headers["location"] == "/signed-out"
         assert (await browser.get("/actions")).status_code == 303
     assert await desk.rows("SELECT * FROM web_session") == []
-    assert [r.action for r in desk.records if r.action is not Recorded.LISTED] == [
-        Recorded.SIGNED_IN,
-        Recorded.SIGNED_OUT,
+    assert [r.action for r in desk.records if r.action is not AuditAction.LISTED] == [
+        AuditAction.SIGNED_IN,
+        AuditAction.SIGNED_OUT,
     ]
 
 
@@ -174,7 +174,7 @@ async def test_an_address_that_guesses_is_slowed_down_whatever_the_names(desk: D
     # What was typed in the wrong field is not recorded.
     desk.clock.advance(timedelta(minutes=5))
     await try_in(desk, "Moje Tajne Hasło!", "x")
-    assert desk.recorded(Recorded.SIGN_IN_FAILED)[-1].actor == "local:?"
+    assert desk.recorded(AuditAction.SIGN_IN_FAILED)[-1].actor == "local:?"
 
 
 async def test_a_sign_in_from_another_site_is_refused(desk: Desk) -> None:
@@ -198,7 +198,7 @@ async def test_removing_ends_sessions_at_once_and_never_leaves_nobody(desk: Desk
     await desk.site.local.remove("anna", even_last=True)
     assert [a.name for a in await desk.site.local.list()] == ["ola"]
     await desk.site.local.remove("ola")
-    assert [r.reason for r in desk.recorded(Recorded.ADMIN_REMOVED)] == ["local:bea"]
+    assert [r.reason for r in desk.recorded(AuditAction.ADMIN_REMOVED)] == ["local:bea"]
 
 
 async def test_an_administrator_invites_the_second_pair_of_eyes(desk: Desk) -> None:
@@ -207,7 +207,7 @@ async def test_an_administrator_invites_the_second_pair_of_eyes(desk: Desk) -> N
     token = page.text.partition("/invitation/")[2].partition("<")[0]
     assert await desk.site.local.invited_roles(token) == {Role.AUDITOR}
     assert page.headers["cache-control"] == "no-store"
-    assert [r.reason for r in desk.recorded(Recorded.ADMIN_INVITED)] == ["auditor"]
+    assert [r.reason for r in desk.recorded(AuditAction.ADMIN_INVITED)] == ["auditor"]
 
 
 @given(st.integers(0, 10_000))
@@ -254,3 +254,41 @@ async def test_the_wanted_page_comes_after_the_sign_in(desk: Desk) -> None:
         assert 'name="next" value="/actions"' in evil.text
     assert (await try_in(desk, next=f"/actions/{action}")).headers["location"] == f"/actions/{action}"
     assert (await try_in(desk, next="//zly.example")).headers["location"] == "/actions"
+
+
+async def test_approving_after_half_an_hour_needs_the_password_again(desk: Desk) -> None:
+    await add(desk)
+    action = await desk.propose()
+    digest = await desk.digest_of(action)
+    async with desk.client() as browser:
+        await browser.post("/sign-in", data={"name": "anna", "password": PASSWORD})
+        page = (await browser.get(f"/actions/{action}")).text
+        assert 'name="digest"' in page
+        for _ in range(2):
+            desk.clock.advance(timedelta(minutes=16))
+            page = (await browser.get(f"/actions/{action}")).text
+        assert 'name="digest"' not in page
+        assert f'action="/actions/{action}/refuse"' in page
+        form = {"csrf": page.partition('name="csrf" value="')[2].partition('"')[0], "digest": digest}
+        refused = await browser.post(f"/actions/{action}/approve", data=form)
+        assert (refused.status_code, "Zaloguj się ponownie" in refused.text) == (409, True)
+        for path, sent in (("invite", {"role": "auditor"}), ("remove", {"name": "bea"})):
+            answer = await browser.post(f"/administrators/{path}", data=form | sent)
+            assert (answer.status_code, "Zaloguj się ponownie" in answer.text) == (409, True)
+        assert desk.recorded(AuditAction.ADMIN_INVITED) == []
+
+        again = f"/sign-in?again=1&next=%2Factions%2F{action}"
+        assert again.replace("&", "&amp;") in page
+        asked = await browser.get(again)
+        assert 'name="password"' in asked.text
+        wrong = await browser.post("/sign-in", data={"name": "anna", "password": "x", "next": f"/actions/{action}"})
+        assert wrong.status_code == 401
+        assert 'name="digest"' not in (await browser.get(f"/actions/{action}")).text
+        right = await browser.post(
+            "/sign-in", data={"name": "anna", "password": PASSWORD, "next": f"/actions/{action}"}
+        )
+        assert right.headers["location"] == f"/actions/{action}"
+        page = (await browser.get(f"/actions/{action}")).text
+        form["csrf"] = page.partition('name="csrf" value="')[2].partition('"')[0]
+        assert (await browser.post(f"/actions/{action}/approve", data=form)).status_code == 303
+    assert len(await desk.rows("SELECT * FROM web_session")) == 1

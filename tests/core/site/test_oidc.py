@@ -15,8 +15,8 @@ from joserfc.jwk import ECKey, RSAKey
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from okienko.core.audit.entries import AuditAction
 from okienko.core.site.oidc import Oidc
-from okienko.core.site.records import Recorded
 from okienko.core.site.settings import OidcSettings
 from okienko.plugins.errors import MisconfiguredError
 from okienko.plugins.settings import load_settings
@@ -83,10 +83,16 @@ async def test_the_whole_way_in_and_out(login: Login) -> None:
         }  # fmt: skip
         csrf = page.text.partition('name="csrf" value="')[2].partition('"')[0]
         out = await browser.post("/sign-out", data={"csrf": csrf})
-        assert out.headers["location"].startswith(f"{ISSUER}/logout?client_id=okienko&post_logout_redirect_uri=")
+        address, _, asked = out.headers["location"].partition("?")
+        end = {name: values[0] for name, values in parse_qs(asked).items()}
+        assert address == f"{ISSUER}/logout"
+        hint = end.pop("id_token_hint")
+        assert end == {"client_id": "okienko", "post_logout_redirect_uri": f"{PUBLIC}/signed-out"}
+        _, claims, _ = hint.split(".")
+        assert json.loads(base64.urlsafe_b64decode(claims + "=="))["sub"] == "17"
         assert "form-action 'self' https://idp.example" in out.headers["content-security-policy"]
         assert (await browser.get("/actions")).status_code == 303
-    assert [r.action for r in login.desk.records] == [Recorded.SIGNED_IN, Recorded.LISTED, Recorded.SIGNED_OUT]
+    assert [r.action for r in login.desk.records] == [AuditAction.SIGNED_IN, AuditAction.LISTED, AuditAction.SIGNED_OUT]
     assert login.idp.fetched == ["configuration", "certs"]
 
 
@@ -152,7 +158,7 @@ async def test_a_token_that_proves_nothing_lets_nobody_in(login: Login, claims: 
     assert "zacznij od nowa" in answer.text.lower()
     assert await login.desk.rows("SELECT * FROM web_session") == []
     (record,) = login.desk.records
-    assert record.action is Recorded.SIGN_IN_FAILED
+    assert record.action is AuditAction.SIGN_IN_FAILED
     # The entry names the claim, not what stood in it.
     assert "zly.example" not in record.reason
 
@@ -371,3 +377,169 @@ async def test_a_program_approves_with_its_persons_token(login: Login) -> None:
 def test_unsafe_settings_do_not_start(settings: dict[str, str]) -> None:
     with pytest.raises(MisconfiguredError, match="OIDC"):
         load_settings(OidcSettings, settings)
+
+
+def _csrf(page: str) -> str:
+    return page.partition('name="csrf" value="')[2].partition('"')[0]
+
+
+async def test_a_role_that_was_withdrawn_lasts_minutes_and_not_a_working_day(login: Login) -> None:
+    """Ten minutes after the last word about the roles the next page asks for them, unseen; every browser loses them."""
+    action = await login.desk.propose()
+    async with login.desk.client() as browser, login.desk.client() as second:
+        await login.sign_in(browser)
+        await login.sign_in(second)
+        login.desk.clock.advance(timedelta(minutes=10))
+        assert (await browser.get(f"/actions/{action}")).status_code == 200
+        login.desk.clock.advance(timedelta(seconds=1))
+        sent = await browser.get("/actions?state=ended")
+        assert sent.headers["location"] == "/sign-in/oidc?why=check&next=%2Factions%3Fstate%3Dended"
+        url = await login.begin(browser, sent.headers["location"])
+        assert parse_qs(urlsplit(url).query)["prompt"] == ["none"]
+        answer = await browser.get(await login.idp.sign_in(url))
+        # It is still the same session, and the person is where they wanted to be.
+        assert answer.headers["location"] == "/actions?state=ended"
+        assert "__Host-okienko=" not in str(answer.headers.get_list("set-cookie"))
+        assert (await browser.get("/actions?state=ended")).status_code == 200
+        assert len(login.desk.recorded(AuditAction.SIGNED_IN)) == 2
+
+        login.idp.claims["realm_access"] = {"roles": ["user"]}
+        login.desk.clock.advance(timedelta(minutes=11))
+        url = await login.begin(browser, (await browser.get("/actions")).headers["location"])
+        assert (await browser.get(await login.idp.sign_in(url))).status_code == 403
+        assert await login.desk.rows("SELECT * FROM web_session") == []
+        assert (await second.get("/actions")).headers["location"] == "/sign-in"
+
+
+async def test_roles_that_changed_are_the_new_ones_and_on_record(login: Login) -> None:
+    async with login.desk.client() as browser:
+        await login.sign_in(browser)
+        login.idp.claims["realm_access"] = {"roles": ["auditor"]}
+        login.desk.clock.advance(timedelta(minutes=11))
+        url = await login.begin(browser, (await browser.get("/actions")).headers["location"])
+        await browser.get(await login.idp.sign_in(url))
+    assert await login.desk.rows("SELECT roles FROM web_session") == [{"roles": ["auditor"]}]
+    assert login.desk.recorded(AuditAction.SIGNED_IN)[-1].reason == "roles changed: auditor"
+
+
+async def test_a_form_has_time_but_not_beyond_the_roles(login: Login) -> None:
+    """What was begun in time is not lost to the question; what is too old counts for nothing, API included."""
+    action = await login.desk.propose()
+    async with login.desk.client() as browser:
+        await login.sign_in(browser)
+        page = (await browser.get(f"/actions/{action}")).text
+        refusal = {"csrf": _csrf(page), "reason": "x", "solution": "Prosimy o nowy wniosek."}
+        login.desk.clock.advance(timedelta(minutes=19))
+        assert (await browser.post(f"/actions/{action}/refuse", data=refusal | {"reason": ""})).status_code == 422
+        assert (await browser.get("/api/v1/actions")).status_code == 200
+        login.desk.clock.advance(timedelta(minutes=1))
+        assert (await browser.get("/api/v1/actions")).status_code == 401
+        answer = await browser.post(f"/actions/{action}/refuse", data=refusal)
+        assert answer.headers["location"].startswith("/sign-in")
+    assert await login.desk.state_of(action) == "waiting"
+
+
+async def test_who_signed_out_at_the_provider_is_signed_out_here(login: Login) -> None:
+    async with login.desk.client() as browser:
+        await login.sign_in(browser)
+        login.idp.signed_in_at = None
+        login.desk.clock.advance(timedelta(minutes=11))
+        url = await login.begin(browser, (await browser.get("/actions")).headers["location"])
+        back = await login.idp.sign_in(url)
+        assert "error=login_required" in back
+        assert (await browser.get(back)).headers["location"] == "/sign-in?next=%2Factions"
+        assert await login.desk.rows("SELECT * FROM web_session") == []
+        assert login.desk.records[-1].action is AuditAction.SIGNED_OUT
+        # The same answer to a question that was not ours is no reason to end anything.
+        await login.sign_in(browser)
+        stranger = back.partition("?")[0] + "?error=login_required&state=x&iss=" + ISSUER
+        assert (await browser.get(stranger)).status_code == 401
+        assert len(await login.desk.rows("SELECT * FROM web_session")) == 1
+
+
+async def test_another_person_in_the_same_browser_gets_a_session_of_their_own(login: Login) -> None:
+    async with login.desk.client() as browser:
+        await login.sign_in(browser)
+        login.idp.claims |= {"sub": "18", "name": "Bea Inna"}
+        login.desk.clock.advance(timedelta(minutes=11))
+        url = await login.begin(browser, (await browser.get("/actions")).headers["location"])
+        await browser.get(await login.idp.sign_in(url))
+        assert "Bea Inna" in (await browser.get("/actions")).text
+    assert await login.desk.rows("SELECT who FROM web_session") == [{"who": f"oidc:{ISSUER}:18"}]
+
+
+async def test_approving_needs_a_recent_sign_in(login: Login) -> None:
+    """The provider is asked for it with max_age, and its auth_time is what counts, not when a token was made."""
+    action = await login.desk.propose()
+    digest = await login.desk.digest_of(action)
+    async with login.desk.client() as browser:
+        # A single sign-on of this morning: the token says nothing about when.
+        login.idp.signed_in_at = login.desk.clock() - timedelta(hours=3)
+        await login.sign_in(browser)
+        page = (await browser.get(f"/actions/{action}")).text
+        assert 'name="digest"' not in page
+        again = f"/sign-in/oidc?why=again&next=%2Factions%2F{action}"
+        assert again.replace("&", "&amp;") in page
+        form = {"csrf": _csrf(page), "digest": digest}
+        refused = await browser.post(f"/actions/{action}/approve", data=form)
+        assert (refused.status_code, "logowanie sprzed najwyżej 30 min" in refused.text) == (409, True)
+        token = {"x-csrf-token": form["csrf"]}
+        asked = await browser.post(
+            f"/api/v1/actions/{action}/approve", json={"digest": digest, "checked": []}, headers=token
+        )
+        assert problem_of(asked)["type"] == "/problems/sign-in-again"
+        assert 'error="insufficient_user_authentication", max_age=1800' in asked.headers["www-authenticate"]
+        assert await login.desk.rows("SELECT * FROM reset_approval") == []
+
+        url = await login.begin(browser, again)
+        assert parse_qs(urlsplit(url).query)["max_age"] == ["1800"]
+        answer = await browser.get(await login.idp.sign_in(url))
+        assert answer.headers["location"] == f"/actions/{action}"
+        # It was a sign-in, so the session is a new one.
+        assert any(c.startswith("__Host-okienko=") for c in answer.headers.get_list("set-cookie"))
+        page = (await browser.get(f"/actions/{action}")).text
+        login.desk.clock.advance(timedelta(minutes=9))
+        done = await browser.post(f"/actions/{action}/approve", data={"csrf": _csrf(page), "digest": digest})
+        assert done.status_code == 303
+    assert len(await login.desk.rows("SELECT * FROM reset_approval")) == 1
+
+
+async def test_a_provider_that_does_not_heed_max_age_is_not_believed(login: Login) -> None:
+    action = await login.desk.propose()
+    login.idp.signed_in_at = login.desk.clock() - timedelta(hours=3)
+    login.idp.heeds_max_age = False
+    async with login.desk.client() as browser:
+        await login.sign_in(browser)
+        url = await login.begin(browser, f"/sign-in/oidc?why=again&next=/actions/{action}")
+        answer = await browser.get(await login.idp.sign_in(url))
+        assert (answer.status_code, "nie potwierdził ponownego logowania" in answer.text) == (401, True)
+        login.idp.claims["auth_time"] = int(login.desk.clock().timestamp()) + 61
+        url = await login.begin(browser, f"/sign-in/oidc?why=again&next=/actions/{action}")
+        assert (await browser.get(await login.idp.sign_in(url))).status_code == 401
+    assert login.desk.records[-1].reason == "auth_time: it is no time of the past"
+
+
+async def test_a_program_too_approves_only_for_somebody_who_was_there_lately(login: Login) -> None:
+    action = await login.desk.propose()
+    body = {"digest": await login.desk.digest_of(action), "checked": []}
+    now = int(login.desk.clock().timestamp())
+    async with login.desk.client() as program:
+        for auth_time, status in ((None, 401), (now - 1801, 401), (now - 1800, 200)):
+            bearer = {"authorization": f"Bearer {login.idp.access_token(auth_time=auth_time)}"}
+            assert (await program.get("/api/v1/actions", headers=bearer)).status_code == 200
+            answer = await program.post(f"/api/v1/actions/{action}/approve", json=body, headers=bearer)
+            assert answer.status_code == status, answer.text
+
+
+async def test_the_database_does_not_give_the_id_token_away(login: Login) -> None:
+    """It is sealed under the session's token, of which the database holds a hash; and a hint that is too long is left out."""
+    async with login.desk.client() as browser:
+        await login.sign_in(browser)
+        (row,) = await login.desk.rows("SELECT id_token FROM web_session")
+        assert b"eyJ" not in row["id_token"]
+        await login.desk.execute("UPDATE web_session SET id_token = id_token || 'x'::bytea")
+        out = await browser.post("/sign-out", data={"csrf": _csrf((await browser.get("/actions")).text)})
+        assert "id_token_hint" not in out.headers["location"]
+    oidc = login.desk.site.oidc
+    assert oidc is not None
+    assert "id_token_hint" not in str(await oidc.sign_out_url("x" * 6001))

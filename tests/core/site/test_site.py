@@ -1,4 +1,4 @@
-"""What holds for every page: texts in both languages, headers, hosts, errors, addresses, limits, the digest."""
+"""What holds for every page: texts in both languages, headers, hosts, errors, addresses, limits."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ from starlette.requests import Request
 from okienko.core.actions.frozen import Step
 from okienko.core.actions.machine import Risk
 from okienko.core.applications import FIELDS
-from okienko.core.site import digest
 from okienko.core.site.actionview import plain_name
 from okienko.core.site.addresses import client_address, limit_key
 from okienko.core.site.applications import Pile
-from okienko.core.site.language import catalogue, language_of, translator
+from okienko.core.site.language import catalogue, language_of
 from okienko.core.site.limits import RateLimiter
 from okienko.core.site.queue import BadCursorError, decode_cursor, encode_cursor
 from okienko.core.site.render import age, breakable, size
@@ -34,7 +33,7 @@ from okienko.plugins.errors import MisconfiguredError
 from okienko.plugins.settings import load_settings
 from okienko.plugins.testing.doubles import FixedClock
 from okienko.schemas import ActionState, EventType, NotificationKind, Procedure, Verdict
-from rigs.site import NEW, OLD, Desk
+from rigs.site import OLD, Desk
 
 SITE = Path(str(resources.files("okienko.core.site")))
 FAMILIES = {
@@ -264,6 +263,8 @@ def test_times_sizes_and_names_for_people() -> None:
         {"OKIENKO_SITE_PUBLIC_URL": "okienko.example"},
         {"OKIENKO_SITE_TIMEZONE": "Europe/Atlantis"},
         {"OKIENKO_SITE_TRUSTED_PROXIES": '["x"]'},
+        {"OKIENKO_SITE_DIGEST_TO": '["Anna <anna@urzad.example>"]'},
+        {"OKIENKO_SITE_DIGEST_HOUR": "24"},
         {"OKIENKO_SITE_PUBLIC_ULR": "https://okienko.example"},
     ],
     ids=str,
@@ -271,58 +272,3 @@ def test_times_sizes_and_names_for_people() -> None:
 def test_wrong_settings_are_named(settings: dict[str, str]) -> None:
     with pytest.raises(MisconfiguredError, match="OKIENKO_SITE"):
         load_settings(SiteSettings, settings)
-
-
-async def test_the_digest_counts_and_names_nobody(desk: Desk) -> None:
-    first = await desk.propose(number="ZGL000000001")
-    await desk.propose(number="ZGL000000002", risk=Risk.LOW, new_login=None, steps=(Step.BY_HAND,))
-    hand = await desk.propose(number="ZGL000000003", risk=Risk.LOW, new_login=None, steps=(Step.BY_HAND,))
-    anna = await desk.visitor()
-    await anna.approve(desk, first)
-    await anna.approve(desk, hand)
-    desk.clock.advance(timedelta(days=2, hours=1))
-    sent: list[digest.DigestMail] = []
-
-    async def send(mail: digest.DigestMail) -> None:
-        sent.append(mail)
-
-    async def run(**settings: object) -> int:
-        wanted = SiteSettings(public_url="https://okienko.example", **settings)  # type: ignore[arg-type]
-        return await digest.digest(
-            desk.engine, desk.clock(), policy=desk.policy, settings=wanted, message_domain="okienko.invalid", send=send
-        )
-
-    assert await run() == 0
-    assert await run(digest_to=["a@urzad.example", "b@urzad.example"]) == 2
-    assert await run(digest_to=["A@urzad.example"], digest_language="en") == 1
-    polish, other, english = sent
-    assert polish.subject == "okienko: do decyzji: 2"
-    assert "czeka na zatwierdzenie: 2 (w tym wysokiego ryzyka: 1)" in polish.text
-    assert "brakuje im tylko jednego zatwierdzenia: 2" in polish.text
-    assert "zatwierdzone, do wykonania ręcznie: 1" in polish.text
-    assert "wygasną w ciągu doby: 3" in polish.text
-    assert "ZGL000000001: ryzyko wysokie, czeka 2 d 1 h, zatwierdzenia 1 z 2" in polish.text
-    assert f"https://okienko.example/actions/{first}" in polish.text
-    assert "Waiting longest" in english.text
-    for mail in sent:
-        for secret in (OLD, NEW, "Testowy", "anna"):
-            assert secret not in mail.text
-    assert polish.message_id != other.message_id
-    assert polish.message_id == english.message_id  # the same address on the same day
-    assert re.fullmatch(r"digest\.2026-01-07\.[0-9a-f]{16}@okienko\.invalid", polish.message_id)
-
-
-def test_an_empty_digest_is_a_digest_too() -> None:
-    from okienko.core.actions.machine import ActionPolicy
-
-    policy = ActionPolicy({Risk.LOW: 1, Risk.HIGH: 2}, timedelta(days=3), timedelta(hours=24))
-    subject, text = digest.compose(
-        [],
-        datetime(2026, 1, 5, tzinfo=UTC),
-        policy=policy,
-        url="https://x.example",
-        timezone="Europe/Warsaw",
-        language="pl",
-    )
-    assert subject == "okienko: do decyzji: 0"
-    assert translator("pl")("digest.oldest") not in text

@@ -14,8 +14,9 @@ from typing import Protocol
 from okienko.connectors.email.settings import EmailSettings
 from okienko.plugins.errors import PermanentError, TransientError
 from okienko.plugins.ports import Finding, Severity
-from okienko.schemas import NotificationKind, OutboundMessage
+from okienko.schemas import NotificationKind, OperatorMail, OutboundMessage
 
+_ANSWER_NO_MAIL = (NotificationKind.CLOSED, OperatorMail.DIGEST)
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _ADDRESS = re.compile(r'([^\x00-\x20\x7f@<>()\[\]",:;\\]+)@([^\x00-\x20\x7f@<>()",;\\]+)')
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*(?<!\?=)")
@@ -47,8 +48,8 @@ def build(message: OutboundMessage, settings: EmailSettings) -> bytes:
         shown = references if len(references) <= _MOST_IDS else [references[0], *references[1 - _MOST_IDS :]]
         fields.append(("References", "\r\n ".join(shown)))
     fields += [
-        # RFC 3834, section 5, and its counterpart at Microsoft's: no machine is to answer this. A closure answers no mail.
-        ("Auto-Submitted", "auto-generated" if message.kind is NotificationKind.CLOSED else "auto-replied"),
+        # RFC 3834, section 5, and its counterpart at Microsoft's: no machine is to answer this.
+        ("Auto-Submitted", "auto-generated" if message.kind in _ANSWER_NO_MAIL else "auto-replied"),
         ("X-Auto-Response-Suppress", "All"),
         ("MIME-Version", "1.0"),
         ("Content-Type", 'text/plain; charset="utf-8"'),

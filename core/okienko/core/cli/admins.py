@@ -13,14 +13,14 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from okienko.core.audit.entries import cli_origin
+from okienko.core.audit.entries import AuditAction, cli_origin
 from okienko.core.cli.output import JsonOption, print_json, print_table
 from okienko.core.service import open_database, prepare_home, require_schema
 from okienko.core.settings import load_core_settings
 from okienko.core.site.build import invitation_url
 from okienko.core.site.local import LocalAdmins
 from okienko.core.site.people import Role
-from okienko.core.site.records import Recorded, record_in_audit
+from okienko.core.site.records import record_in_audit
 from okienko.core.site.settings import SiteSettings
 from okienko.plugins.context import utc_now
 from okienko.plugins.settings import load_settings
@@ -61,7 +61,7 @@ async def _admins() -> AsyncIterator[tuple[AsyncEngine, LocalAdmins]]:
         yield engine, LocalAdmins(engine, utc_now)
 
 
-async def _record(engine: AsyncEngine, action: Recorded, reason: str) -> None:
+async def _record(engine: AsyncEngine, action: AuditAction, reason: str) -> None:
     await record_in_audit(engine, utc_now)(action, f"cli:{getpass.getuser()}", None, reason, cli_origin())
 
 
@@ -90,7 +90,7 @@ async def _list(as_json: bool) -> None:  # noqa: FBT001  an option's value
 async def _invite(role: Role) -> None:
     site = load_settings(SiteSettings, os.environ)
     async with _admins() as (engine, admins):
-        await _record(engine, Recorded.ADMIN_INVITED, role.value)
+        await _record(engine, AuditAction.ADMIN_INVITED, role.value)
         token = await admins.invite([role])
     sys.stdout.write(invitation_url(site, token) + "\n")
 
@@ -98,5 +98,5 @@ async def _invite(role: Role) -> None:
 async def _remove(name: str, even_last: bool) -> None:  # noqa: FBT001  an option's value
     async with _admins() as (engine, admins):
         await admins.remove(name, even_last=even_last)
-        await _record(engine, Recorded.ADMIN_REMOVED, f"local:{name}")
+        await _record(engine, AuditAction.ADMIN_REMOVED, f"local:{name}")
     sys.stdout.write(f"administrator {name} removed\n")

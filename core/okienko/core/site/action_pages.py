@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from okienko.core.actions.frozen import Step
+from okienko.core.audit.entries import AuditAction
 from okienko.core.site import actionview
 from okienko.core.site.actionview import Problem
 from okienko.core.site.context import Site, flash, read_flash
@@ -19,7 +20,6 @@ from okienko.core.site.documents import as_download
 from okienko.core.site.forms import BadRequestError
 from okienko.core.site.people import Role
 from okienko.core.site.queue import STATES, BadCursorError, Tab, Whole
-from okienko.core.site.records import Recorded
 from okienko.core.site.render import page
 from okienko.core.site.sessions import Session
 from okienko.schemas import ActionState, NotificationKind
@@ -61,7 +61,7 @@ class _Actions:
             )
         except (BadCursorError, ValueError):
             raise BadRequestError("bad_cursor") from None
-        await self._site.note(request, Recorded.LISTED, session.person.who, reason=tab.value)
+        await self._site.note(request, AuditAction.LISTED, session.person.who, reason=tab.value)
         counts = {tab.value: n for tab, n in (await self._site.queue.counts()).items()}
         return page(
             request, self._site, "queue.html", tab=tab.value, counts=counts, lines=found.lines, next_cursor=found.next,
@@ -80,7 +80,7 @@ class _Actions:
         done: str | None = None, checked: tuple[str, ...] = (), **written: str,
     ) -> Response:  # fmt: skip
         action, now = whole.action, self._site.now()
-        await self._site.note(request, Recorded.VIEWED, session.person.who, case_id=whole.case.id)
+        await self._site.note(request, AuditAction.VIEWED, session.person.who, case_id=whole.case.id)
         unchanged = self._decisions.unchanged(whole)
         letters = await self._site.documents.letters(whole.envelopes)
         values: dict[str, Any] = {
@@ -94,6 +94,7 @@ class _Actions:
             "no_refusal": actionview.cannot_refuse(action, now),
             "no_finish": actionview.cannot_finish(action, self._site.policy, now),
             "written": {"reason": "", "solution": "", "done_text": ""} | written,
+            "sign_in_again": self._site.sign_in_again(session.person, f"/actions/{action.frozen.action_id}"),
             "found": list(found), "path": f"/actions/{action.frozen.action_id}",
         }  # fmt: skip
         return page(request, self._site, "action.html", status=status, **values)
@@ -167,7 +168,7 @@ class _Actions:
             raise BadRequestError("not_found", 404)
         index: int = request.path_params["index"]
         await self._site.note(
-            request, Recorded.DOWNLOADED, session.person.who, case_id=whole.case.id,
+            request, AuditAction.DOWNLOADED, session.person.who, case_id=whole.case.id,
             reason=f"document {index} of message {request.path_params['envelope']}",
         )  # fmt: skip
         return as_download(await self._site.documents.open(request.path_params["envelope"], index))

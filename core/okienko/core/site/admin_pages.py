@@ -6,11 +6,11 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from okienko.core.audit.entries import AuditAction
 from okienko.core.site.actionview import Problem
 from okienko.core.site.context import Site, flash, read_flash
 from okienko.core.site.local import LastAdminError
 from okienko.core.site.people import Role
-from okienko.core.site.records import Recorded
 from okienko.core.site.render import page
 from okienko.core.site.sessions import Session
 from okienko.plugins.errors import PermanentError
@@ -45,23 +45,28 @@ class _Admins:
         return page(
             request, self._site, "administrators.html", status=409 if problem else 200, admins=await self._site.local.list(),
             roles=[role.value for role in Role], invitation=invitation, done=read_flash(request, session, PATH),
-            found=[Problem(problem, {})] if problem else [], path=PATH,
+            found=[Problem(problem, {"minutes": str(self._site.settings.approval_sign_in_minutes)})] if problem else [],
+            sign_in_again=self._site.sign_in_again(session.person, PATH), path=PATH,
         )  # fmt: skip
 
     async def invite(self, request: Request) -> Response:
         """Make a link and show it once."""
         session = await self._site.session(request, Role.IDENTITY_ADMIN)
         form = await self._site.form(request, session)
+        if not self._site.is_fresh(session.person):
+            return await self._show(request, session, problem="obstacle.sign_in_again")
         wanted = form.one("role")
         role = Role(wanted) if wanted in list(Role) else Role.AUDITOR
         token = await self._site.local.invite([role])
-        await self._site.note(request, Recorded.ADMIN_INVITED, session.person.who, reason=role.value)
+        await self._site.note(request, AuditAction.ADMIN_INVITED, session.person.who, reason=role.value)
         return await self._show(request, session, invitation=f"{self._site.settings.public_url}/invitation/{token}")
 
     async def remove(self, request: Request) -> Response:
         """Remove somebody else."""
         session = await self._site.session(request, Role.IDENTITY_ADMIN)
         name = (await self._site.form(request, session)).one("name")
+        if not self._site.is_fresh(session.person):
+            return await self._show(request, session, problem="obstacle.sign_in_again")
         if f"local:{name}" == session.person.who:
             return await self._show(request, session, problem="admins.not_yourself")
         try:
@@ -70,5 +75,5 @@ class _Admins:
             return await self._show(request, session, problem="admins.last")
         except PermanentError:
             return await self._show(request, session, problem="admins.gone")
-        await self._site.note(request, Recorded.ADMIN_REMOVED, session.person.who, reason=f"local:{name}")
+        await self._site.note(request, AuditAction.ADMIN_REMOVED, session.person.who, reason=f"local:{name}")
         return RedirectResponse(f"{PATH}?m={flash(session, 'removed', PATH)}", 303)

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from okienko.core.actions.store import TamperedError
+from okienko.core.audit.entries import AuditAction
 from okienko.core.site import api_models as m
 from okienko.core.site.api_applications import APPLICATIONS, ApplicationsApi
 from okienko.core.site.api_callers import Callers, body_of, validated
@@ -22,7 +23,6 @@ from okienko.core.site.openapi import PREFIX, Operation, document
 from okienko.core.site.people import Role
 from okienko.core.site.problems import ApiError, answer, kind_of
 from okienko.core.site.queue import STATES, BadCursorError, Tab
-from okienko.core.site.records import Recorded
 from okienko.core.site.security import csrf_token
 from okienko.plugins.errors import MisconfiguredError, PermanentError, TransientError
 from okienko.schemas.base import Model
@@ -138,7 +138,7 @@ class _Api:
             page = await self._site.queue.page(states, limit=query.limit, cursor=query.cursor)
         except BadCursorError as error:
             raise ApiError("invalid", str(error), ("cursor",)) from None
-        await self._site.note(request, Recorded.LISTED, person.who, reason=f"api {query.state.value}")
+        await self._site.note(request, AuditAction.LISTED, person.who, reason=f"api {query.state.value}")
         need = self._site.policy.approvals
         return m.ActionList(items=tuple(m.to_line(line, need[line.risk]) for line in page.lines), next=page.next)
 
@@ -146,7 +146,7 @@ class _Api:
         """One action."""
         person, _ = await self._callers.caller(request)
         whole = await self._site.queue.whole(request.path_params["id"])
-        await self._site.note(request, Recorded.VIEWED, person.who, case_id=whole.case.id, reason="api")
+        await self._site.note(request, AuditAction.VIEWED, person.who, case_id=whole.case.id, reason="api")
         needed = self._site.policy.approvals[whole.action.risk]
         decision = self._site.decision_sha256(whole.case.decision)
         return m.to_detail(whole, needed, decision=decision)
@@ -154,6 +154,9 @@ class _Api:
     async def approve_action(self, request: Request) -> m.ActionChanged:
         """One yes."""
         person, _ = await self._callers.caller(request, Role.IDENTITY_ADMIN)
+        if not self._site.is_fresh(person):
+            age = int(self._site.approval_sign_in.total_seconds())
+            raise ApiError("sign-in-again", f"approving needs a sign-in of the last {age} seconds", max_age=age)
         body = await body_of(request, m.ApproveRequest)
         whole = await self._site.queue.whole(request.path_params["id"])
         actor = self._site.actor(request, person)

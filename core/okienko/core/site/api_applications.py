@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 from starlette.requests import Request
 
+from okienko.core.audit.entries import AuditAction
 from okienko.core.site import api_models as m
 from okienko.core.site.api_callers import Callers, body_of, validated
 from okienko.core.site.applications import Pile
@@ -14,7 +15,6 @@ from okienko.core.site.openapi import Operation
 from okienko.core.site.people import Role
 from okienko.core.site.problems import ApiError
 from okienko.core.site.queue import BadCursorError
-from okienko.core.site.records import Recorded
 from okienko.core.typing_in import Refusal, TypingRefusedError
 from okienko.schemas.base import Model
 
@@ -58,7 +58,7 @@ class ApplicationsApi:
             page = await self._site.applications.page(query.state, limit=query.limit, cursor=query.cursor)
         except BadCursorError as error:
             raise ApiError("invalid", str(error), ("cursor",)) from None
-        await self._site.note(request, Recorded.LISTED, person.who, reason=f"api applications {query.state.value}")
+        await self._site.note(request, AuditAction.LISTED, person.who, reason=f"api applications {query.state.value}")
         return m.ApplicationList(items=tuple(m.to_application_line(line) for line in page.lines), next=page.next)
 
     async def get_application(self, request: Request) -> m.ApplicationDetail:
@@ -66,7 +66,7 @@ class ApplicationsApi:
         person, _ = await self._callers.caller(request)
         whole = await self._site.applications.whole(request.path_params["case"])
         await self._site.note(
-            request, Recorded.VIEWED, person.who, case_id=whole.case.id, reason="api: the application and its data"
+            request, AuditAction.VIEWED, person.who, case_id=whole.case.id, reason="api: the application and its data"
         )
         return m.to_application(whole, await self._site.applications.look(whole))
 

@@ -7,11 +7,11 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
+from okienko.core.audit.entries import AuditAction
 from okienko.core.site.context import Site
 from okienko.core.site.forms import read_body
 from okienko.core.site.people import Person, Role
 from okienko.core.site.problems import ApiError
-from okienko.core.site.records import Recorded
 from okienko.core.site.security import has_csrf, is_same_site
 from okienko.core.site.signing_in import TokenRefusedError
 
@@ -43,7 +43,7 @@ class Callers:
             person = await self._site.oidc.tokens.access_token(token)
         except TokenRefusedError as error:
             self._site.limit(self._site.sign_in_limit, request)
-            await self._site.note(request, Recorded.SIGN_IN_FAILED, "oidc:?", reason=str(error))
+            await self._site.note(request, AuditAction.SIGN_IN_FAILED, "oidc:?", reason=str(error))
             raise ApiError("bad-token", str(error)) from None
         await self._site.require(request, person, *roles)
         return person

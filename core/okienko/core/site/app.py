@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 from typing import Any
+from urllib.parse import urlencode
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -17,14 +18,15 @@ from okienko.core.site.action_pages import action_routes
 from okienko.core.site.admin_pages import admin_routes
 from okienko.core.site.api import api_routes
 from okienko.core.site.application_pages import application_routes
-from okienko.core.site.context import ForbiddenError, SignInNeededError, Site, log
+from okienko.core.site.context import CheckNeededError, ForbiddenError, SignInNeededError, Site, log
 from okienko.core.site.forms import BadRequestError
 from okienko.core.site.holder_pages import holder_routes
 from okienko.core.site.openapi import PREFIX
 from okienko.core.site.problems import ApiError, answer, kind_of
 from okienko.core.site.render import message
 from okienko.core.site.security import HostCheck, SecurityHeaders
-from okienko.core.site.signin_pages import local_path, sign_in_routes
+from okienko.core.site.signin_pages import sign_in_routes
+from okienko.core.site.signing_in import Why, is_page, local_path
 from okienko.plugins.errors import OkienkoError, PermanentError
 
 _TITLED = frozenset({400, 403, 404, 405, 409, 413, 415, 429, 500, 503})
@@ -67,7 +69,7 @@ class _Errors:
     def handlers(self) -> dict[Any, Any]:
         """For Starlette."""
         return {
-            SignInNeededError: self.sign_in, ForbiddenError: self.forbidden, BadRequestError: self.bad_request,
+            SignInNeededError: self.sign_in, CheckNeededError: self.check, ForbiddenError: self.forbidden, BadRequestError: self.bad_request,
             HTTPException: self.http, OkienkoError: self.ours, Exception: self.unexpected,
         }  # fmt: skip
 
@@ -83,6 +85,11 @@ class _Errors:
     async def sign_in(self, request: Request, _: Exception) -> Response:
         wanted = local_path(request.url.path) if request.method == "GET" else "/actions"
         return RedirectResponse("/sign-in" if wanted == "/actions" else f"/sign-in?next={wanted}", 303)
+
+    async def check(self, request: Request, _: Exception) -> Response:
+        query = f"?{request.url.query}" if request.url.query else ""
+        path = request.url.path + query if is_page(request.url.path + query) else request.url.path
+        return RedirectResponse(f"/sign-in/oidc?{urlencode({'why': Why.CHECK, 'next': path})}", 303)
 
     async def forbidden(self, request: Request, _: Exception) -> Response:
         return self._page(request, 403, "forbidden")

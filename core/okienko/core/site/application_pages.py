@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from okienko.core.applications import FIELDS
+from okienko.core.audit.entries import AuditAction
 from okienko.core.site.actionview import Problem
 from okienko.core.site.applications import Pile, Whole
 from okienko.core.site.context import Site, flash, read_flash
@@ -18,7 +19,6 @@ from okienko.core.site.documents import as_download
 from okienko.core.site.forms import BadRequestError
 from okienko.core.site.people import Role
 from okienko.core.site.queue import BadCursorError
-from okienko.core.site.records import Recorded
 from okienko.core.site.render import page
 from okienko.core.site.sessions import Session
 from okienko.core.typing_in import Refusal, TypingRefusedError
@@ -58,7 +58,7 @@ class _Applications:
             found = await self._site.applications.page(pile, limit=PAGE, cursor=request.query_params.get("cursor"))
         except (BadCursorError, ValueError):
             raise BadRequestError("bad_cursor") from None
-        await self._site.note(request, Recorded.LISTED, session.person.who, reason=f"applications {pile.value}")
+        await self._site.note(request, AuditAction.LISTED, session.person.who, reason=f"applications {pile.value}")
         counts = {pile.value: n for pile, n in (await self._site.applications.counts()).items()}
         return page(
             request, self._site, "applications.html", pile=pile.value, counts=counts, lines=found.lines, next_cursor=found.next
@@ -75,7 +75,11 @@ class _Applications:
         done: str | None = None, written: Mapping[str, str] | None = None,
     ) -> Response:  # fmt: skip
         await self._site.note(
-            request, Recorded.VIEWED, session.person.who, case_id=whole.case.id, reason="the application and its data"
+            request,
+            AuditAction.VIEWED,
+            session.person.who,
+            case_id=whole.case.id,
+            reason="the application and its data",
         )
         look = await self._site.applications.look(whole)
         values: dict[str, Any] = {
@@ -118,7 +122,7 @@ class _Applications:
         whole = await self._site.applications.whole(request.path_params["case"])
         part, number = request.path_params["part"], request.path_params["page"]
         await self._site.note(
-            request, Recorded.VIEWED, session.person.who, case_id=whole.case.id,
+            request, AuditAction.VIEWED, session.person.who, case_id=whole.case.id,
             reason=f"picture {part + 1}.{number + 1} of the application",
         )  # fmt: skip
         png = await self._site.applications.picture(whole, part, number)
@@ -131,6 +135,6 @@ class _Applications:
         if not whole.application.sha256:
             raise PermanentError("the document was erased")
         await self._site.note(
-            request, Recorded.DOWNLOADED, session.person.who, case_id=whole.case.id, reason="the application"
+            request, AuditAction.DOWNLOADED, session.person.who, case_id=whole.case.id, reason="the application"
         )
         return as_download(await self._site.applications.document(whole))

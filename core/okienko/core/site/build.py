@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,7 +67,7 @@ async def open_site(
             applications=Applications(
                 engine, now, vault=vault, typing=typing, documents=documents, verifying=verifying, pictures=Picturing()
             ),
-            sessions=Sessions(engine, now, https=settings.https),
+            sessions=Sessions(engine, now, https=settings.https, recheck=recheck_of(oidc)),
             record=record,
             local=LocalAdmins(engine, now),
             decision_sha256=decision_sha256,
@@ -87,6 +87,11 @@ async def _provider(settings: OidcSettings, now: Callable[[], datetime], public_
 
     async with httpx.AsyncClient(timeout=settings.timeout) as http:
         yield Oidc(settings, http, now, public_url=public_url)
+
+
+def recheck_of(settings: OidcSettings) -> timedelta | None:
+    """How long roles are believed; for ever where they are our own."""
+    return timedelta(minutes=settings.recheck_minutes) if settings.issuer else None
 
 
 async def announce_first_admin(site: Site, *, write: Callable[[str], object] = sys.stderr.write) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 from uuid import UUID
 
 import structlog
@@ -16,6 +17,7 @@ from starlette.requests import Request
 from okienko.core.actions.activation import Activation
 from okienko.core.actions.approvals import Actor, Approvals
 from okienko.core.actions.machine import ActionPolicy
+from okienko.core.audit.entries import AuditAction
 from okienko.core.site.addresses import client_address, limit_key
 from okienko.core.site.applications import Applications
 from okienko.core.site.documents import Documents
@@ -24,10 +26,11 @@ from okienko.core.site.limits import RateLimiter
 from okienko.core.site.local import LocalAdmins
 from okienko.core.site.people import Person, Role
 from okienko.core.site.queue import Queue
-from okienko.core.site.records import Recorded, Recorder
+from okienko.core.site.records import Recorder
 from okienko.core.site.security import has_csrf, is_same_site
 from okienko.core.site.sessions import Session, Sessions
 from okienko.core.site.settings import SiteSettings
+from okienko.core.site.signing_in import Why, is_page
 from okienko.schemas import Decision
 
 log = structlog.get_logger(__name__)
@@ -38,6 +41,10 @@ if TYPE_CHECKING:
 
 class SignInNeededError(Exception):
     """Nobody is signed in."""
+
+
+class CheckNeededError(Exception):
+    """The identity provider is to be asked whether the person still has their roles."""
 
 
 class ForbiddenError(Exception):
@@ -80,16 +87,19 @@ class Site:
             raise BadRequestError("too_many", 429)
 
     async def note(
-        self, request: Request, action: Recorded, actor: str, *, case_id: UUID | None = None, reason: str = ""
+        self, request: Request, action: AuditAction, actor: str, *, case_id: UUID | None = None, reason: str = ""
     ) -> None:
         """Record what a person did."""
         await self.record(action, actor, case_id, reason, self.origin(request))
 
     async def session(self, request: Request, *roles: Role) -> Session:
-        """The session of somebody with one of the roles (any, when none is named). Raises SignInNeededError, ForbiddenError."""
+        """The session of somebody with one of the roles (any, when none is named). Raises SignInNeededError, ForbiddenError,
+        CheckNeededError."""
         session = await self.sessions.find(request)
         if session is None:
             raise SignInNeededError
+        if request.method == "GET" and is_page(request.url.path) and self.sessions.is_due(session):
+            raise CheckNeededError
         await self.require(request, session.person, *roles)
         request.state.session = session
         return session
@@ -97,8 +107,25 @@ class Site:
     async def require(self, request: Request, person: Person, *roles: Role) -> None:
         """Raise ForbiddenError, and record it, unless the person has one of the roles."""
         if person.roles.isdisjoint(roles or tuple(Role)):
-            await self.note(request, Recorded.DENIED, person.who, reason=f"{request.method} {_route(request)}")
+            await self.note(request, AuditAction.DENIED, person.who, reason=f"{request.method} {_route(request)}")
             raise ForbiddenError
+
+    @property
+    def approval_sign_in(self) -> timedelta:
+        """How old a sign-in may be to approve by it."""
+        return timedelta(minutes=self.settings.approval_sign_in_minutes)
+
+    def is_fresh(self, person: Person, *, spare: timedelta = timedelta()) -> bool:
+        """Whether the person proved lately enough who they are for what cannot be taken back."""
+        proved = person.authenticated_at
+        return proved is not None and self.now() - proved <= self.approval_sign_in + spare
+
+    def sign_in_again(self, person: Person, path: str) -> str | None:
+        """Where to prove it again and come back to `path`; None when there is no need."""
+        if self.is_fresh(person):
+            return None
+        way = f"/sign-in/oidc?why={Why.AGAIN}" if self.oidc is not None else "/sign-in?again=1"
+        return f"{way}&{urlencode({'next': path})}"
 
     async def form(self, request: Request, session: Session) -> Form:
         """The form that a signed-in person sent from one of our pages. Raises BadRequestError."""

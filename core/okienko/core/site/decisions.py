@@ -42,6 +42,9 @@ class Decisions:
         obstacle = actionview.cannot_approve(action, person, unchanged=self.unchanged(whole), now=self._site.now())
         if obstacle is not None:
             raise RefusedDecisionError(obstacle)
+        if not self._site.is_fresh(person):
+            minutes = str(self._site.settings.approval_sign_in_minutes)
+            raise RefusedDecisionError(problem("sign_in_again", minutes=minutes))
         if digest != action.frozen.digest or decision != action.frozen.decision_sha256:
             raise RefusedDecisionError(problem("digest"))
         # Each once, and only what was asked for: nothing else is written into the file.

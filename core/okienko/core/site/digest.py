@@ -1,24 +1,32 @@
-"""The mail that tells administrators how the queue stands: counts and links, no name, no login, no personal data."""
+"""The mail that tells administrators how the queue stands: counts and links, no name, no login, no personal data.
+
+Each address gets one a day at the most. Its message is written and its sending is enqueued in one transaction, under an id that
+is made of day and address; so neither a second worker nor a crash at any moment makes a second one, or loses the first.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from uuid import UUID
+from uuid import UUID, uuid5
 from zoneinfo import ZoneInfo
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from okienko.core.actions.machine import ActionPolicy, Risk
-from okienko.core.database import raw_connection, transaction
+from okienko.core.database import enqueue, raw_connection, transaction
+from okienko.core.jobs import Job
 from okienko.core.site.language import translator
 from okienko.core.site.render import age
 from okienko.core.site.settings import SiteSettings
+from okienko.schemas import OperatorMail
 
 OLDEST = 10
+CHANNEL = "email"
+"""The plugin that sends it."""
 _DAY = timedelta(days=1)
+_NAMESPACE = UUID("5f0c1c0e-7a52-4b0e-9a43-3a1f2a4f6c7d")
 _READ = """
 SELECT a.id, c.csd_number, a.risk, a.state, 'by_hand' = ANY(a.steps) AS by_hand, a.created_at, a.expires_at, a.ended_at,
        (SELECT count(*) FROM reset_approval p WHERE p.action_id = a.id AND p.digest = a.digest) AS approvals
@@ -40,17 +48,6 @@ class Entry:
     created_at: datetime
     expires_at: datetime
     approvals: int
-
-
-@dataclass(frozen=True, slots=True)
-class DigestMail:
-    """One mail to one administrator."""
-
-    to: str
-    subject: str
-    text: str
-    message_id: str
-    """Lasting for the day and the address, so that a digest that is sent twice is recognised. Without angle brackets."""
 
 
 def compose(
@@ -85,30 +82,47 @@ def compose(
     return t("digest.subject", waiting=len(waiting)), "\n".join(lines) + "\n"
 
 
-async def digest(
-    engine: AsyncEngine,
-    now: datetime,
-    *,
-    policy: ActionPolicy,
-    settings: SiteSettings,
-    message_domain: str,
-    send: Callable[[DigestMail], Awaitable[None]],
-) -> int:
-    """Send the digest to everyone in the settings; returns to how many. Nothing is sent while nothing is open or failed.
+_WRITE = """
+INSERT INTO notification (id, case_id, kind, connector, to_name, to_address, subject, text, message_id, state, created_at)
+SELECT id, NULL, $1, $2, '', address, $3, $4, message_id, 'queued', $5
+FROM unnest($6::uuid[], $7::text[], $8::text[]) AS wanted (id, address, message_id)
+ON CONFLICT DO NOTHING RETURNING id
+"""
 
-    What `send` raises leaves it: the job is tried again, and those who had their mail get one with the same Message-ID.
+
+async def queue_digest(
+    engine: AsyncEngine, now: datetime, *, policy: ActionPolicy, settings: SiteSettings, message_domain: str
+) -> int:
+    """Write today's digest for those in the settings who have none yet, and enqueue its sending; returns for how many.
+
+    Nothing is written before `settings.digest_hour`, nor while nothing waits for a person. Raises TransientError when the
+    database is away; the next call makes up for it.
     """
+    local = now.astimezone(ZoneInfo(settings.timezone))
+    if not settings.digest_to or local.hour < settings.digest_hour:
+        return 0
     entries = await read(engine, now)
-    if not entries or not settings.digest_to:
+    if not any(map(needs_a_person, entries)):
         return 0
     subject, text = compose(
         entries, now, policy=policy, url=settings.public_url, timezone=settings.timezone, language=settings.digest_language
     )  # fmt: skip
-    day = now.astimezone(ZoneInfo(settings.timezone)).date().isoformat()
-    for address in settings.digest_to:
-        mark = hashlib.sha256(address.lower().encode()).hexdigest()[:16]
-        await send(DigestMail(address, subject, text, f"digest.{day}.{mark}@{message_domain}"))
-    return len(settings.digest_to)
+    day = local.date().isoformat()
+    marks = [hashlib.sha256(address.lower().encode()).hexdigest()[:16] for address in settings.digest_to]
+    async with transaction(engine) as connection:
+        raw = await raw_connection(connection)
+        written = await raw.fetch(
+            _WRITE, OperatorMail.DIGEST.value, CHANNEL, subject, text, now,
+            [uuid5(_NAMESPACE, f"{day} {mark}") for mark in marks], list(settings.digest_to),
+            [f"digest.{day}.{mark}@{message_domain}" for mark in marks],
+        )  # fmt: skip
+        await enqueue(connection, Job.NOTIFY, [str(row["id"]) for row in written])
+    return len(written)
+
+
+def needs_a_person(entry: Entry) -> bool:
+    """Whether it goes no further by itself: it waits for approvals or hands, or failed."""
+    return entry.state in ("waiting", "failed") or (entry.state == "ready" and entry.by_hand)
 
 
 async def read(engine: AsyncEngine, now: datetime) -> list[Entry]:

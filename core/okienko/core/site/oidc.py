@@ -13,7 +13,8 @@ import hmac
 import re
 import secrets
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
@@ -25,6 +26,22 @@ from okienko.core.site.signing_in import CALLBACK, LIFETIME, TokenRefusedError
 from okienko.core.site.tokens import TokenReader
 
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
+_NOT_SILENTLY = ("login_required", "interaction_required", "consent_required", "account_selection_required")
+"""OpenID Connect Core 1.0, section 3.1.2.6."""
+_LONGEST_HINT = 6000
+"""Web servers refuse request lines beyond 8 kB; without the hint the provider asks whether to sign out."""
+
+
+class NotSilentlyError(TokenRefusedError):
+    """The provider would have to show the person something first."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """Who came back from the provider, and its word for it."""
+
+    person: Person
+    id_token: str = field(repr=False)
 
 
 class Oidc:
@@ -47,8 +64,12 @@ class Oidc:
         parts = urlsplit(self.provider.issuer)
         return f"{parts.scheme}://{parts.netloc}"
 
-    async def begin(self) -> tuple[str, str]:
-        """Where to send the browser, and the secret for its cookie."""
+    async def begin(self, *, max_age: timedelta | None = None, silent: bool = False) -> tuple[str, str]:
+        """Where to send the browser, and the secret for its cookie.
+
+        `max_age`: the provider is to let the person prove who they are again, unless they did so that lately. `silent`: it is
+        to show them nothing; when it has to, `finish` raises NotSilentlyError.
+        """
         secret = f"{int(self._now().timestamp())}.{secrets.token_urlsafe(32)}"
         challenge = base64.urlsafe_b64encode(hashlib.sha256(_derive(secret, "verifier").encode()).digest())
         query = {
@@ -61,12 +82,16 @@ class Oidc:
             "code_challenge": challenge.rstrip(b"=").decode(),
             "code_challenge_method": "S256",
         }
+        if max_age is not None:
+            query["max_age"] = str(int(max_age.total_seconds()))
+        if silent:
+            query["prompt"] = "none"
         if self._settings.acr_values:
             query["acr_values"] = " ".join(self._settings.acr_values)
         endpoint = (await self.provider.metadata()).authorization_endpoint
         return endpoint + ("&" if "?" in endpoint else "?") + urlencode(query), secret
 
-    async def finish(self, query: Mapping[str, str], secret: str) -> Person:
+    async def finish(self, query: Mapping[str, str], secret: str) -> SignedIn:
         """Who came back. Raises TokenRefusedError when it proves nothing, TransientError when it can't be told now."""
         begun, _, random = secret.partition(".")
         if not begun.isdigit() or not _SECRET.fullmatch(random):
@@ -78,6 +103,8 @@ class Oidc:
         metadata = await self.provider.metadata()
         if (metadata.names_itself or "iss" in query) and query.get("iss") != self.provider.issuer:
             raise TokenRefusedError("iss: the answer comes from another identity provider")
+        if query.get("error") in _NOT_SILENTLY:
+            raise NotSilentlyError("code: the identity provider has to ask the person first")
         if "error" in query or not query.get("code"):
             raise TokenRefusedError("code: the identity provider gave none")
         try:
@@ -89,9 +116,10 @@ class Oidc:
         token, access = answer.get("id_token"), answer.get("access_token")
         if not isinstance(token, str):
             raise TokenRefusedError("id_token: the identity provider gave none")
-        return await self.tokens.id_token(
+        person = await self.tokens.id_token(
             token, nonce=_derive(secret, "nonce"), access_token=access if isinstance(access, str) else None
         )
+        return SignedIn(person, token)
 
     def _redemption(self, code: str, secret: str) -> dict[str, object]:
         form = {
@@ -110,12 +138,17 @@ class Oidc:
             form["client_secret"] = password.get_secret_value()
         return {"data": form}
 
-    async def sign_out_url(self) -> str | None:
-        """Where to send a browser that signed out here, so that it signs out there too; None when the provider has no such place."""
+    async def sign_out_url(self, id_token: str | None) -> str | None:
+        """Where to send a browser that signed out here, so that it signs out there too; None when the provider has no such place.
+
+        With the ID token of the session the provider knows whom it is about and need not ask them.
+        """
         endpoint = (await self.provider.metadata()).end_session_endpoint
         if endpoint is None:
             return None
         query = {"client_id": self._settings.client_id, "post_logout_redirect_uri": f"{self._public_url}/signed-out"}
+        if id_token is not None and len(id_token) <= _LONGEST_HINT:
+            query["id_token_hint"] = id_token
         return endpoint + ("&" if "?" in endpoint else "?") + urlencode(query)
 
 

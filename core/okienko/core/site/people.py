@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 
@@ -26,6 +27,8 @@ class Person:
     emails: tuple[str, ...]
     """Addresses and other names of the person, so that nobody decides about their own account."""
     roles: frozenset[Role]
+    authenticated_at: datetime | None = None
+    """When they last proved it; None when the identity provider does not say."""
 
 
 def roles_of(values: frozenset[str] | list[str] | tuple[str, ...]) -> frozenset[Role]:

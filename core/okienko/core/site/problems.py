@@ -13,6 +13,7 @@ MEDIA_TYPE = "application/problem+json"
 _TITLES: Mapping[str, tuple[int, str]] = {
     "unauthenticated": (401, "Nobody is signed in"),
     "bad-token": (401, "The access token is not valid"),
+    "sign-in-again": (401, "The sign-in is too old for this"),
     "forbidden": (403, "Your role does not allow it"),
     "csrf": (403, "The request does not come from our own pages"),
     "not-found": (404, "There is no such thing"),
@@ -41,18 +42,25 @@ class Problem(Model):
 class ApiError(Exception):
     """Ends a call of the API with a problem of that kind."""
 
-    def __init__(self, kind: str, detail: str = "", errors: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, kind: str, detail: str = "", errors: tuple[str, ...] = (), *, max_age: int | None = None
+    ) -> None:
         super().__init__(kind)
         self.kind = kind
         self.detail = detail
         self.errors = errors
+        self.max_age = max_age
 
 
 def answer(error: ApiError) -> JSONResponse:
     """The response for an error."""
     status, title = _TITLES[error.kind]
     body = Problem(type=f"/problems/{error.kind}", title=title, status=status, detail=error.detail, errors=error.errors)
-    headers = {"www-authenticate": 'Bearer realm="okienko"'} if status == 401 else {}
+    challenge = 'Bearer realm="okienko"'
+    if error.max_age is not None:
+        # RFC 9470: what the client has to ask the provider for.
+        challenge += f', error="insufficient_user_authentication", max_age={error.max_age}'
+    headers = {"www-authenticate": challenge} if status == 401 else {}
     return JSONResponse(body.model_dump(mode="json"), status, headers, media_type=MEDIA_TYPE)
 
 

@@ -77,7 +77,7 @@ def page(request: Request, site: Site, template: str, *, status: int = 200, **va
         "t": translator(language), "lang": language, "path": request.url.path, "when": when, "now": site.now(),
         "person": session.person if session else None, "csrf": csrf_token(session.token) if session else "",
         "may_decide": session is not None and Role.IDENTITY_ADMIN in session.person.roles,
-        "local_admins": site.oidc is None, "found": [],
+        "local_admins": site.oidc is None, "fresh_minutes": site.settings.approval_sign_in_minutes, "found": [],
     }  # fmt: skip
     html = environment().get_template(template).render(shared | values)
     response = HTMLResponse(html, status, {"content-language": language, "vary": "cookie, accept-language"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Network, IPv6Network
 from typing import Self
 from urllib.parse import urlsplit
@@ -12,6 +13,7 @@ from pydantic_settings import SettingsConfigDict
 
 from okienko.plugins.settings import PluginSettings
 
+_ADDRESS = re.compile(r"[^@\s<>,;]+@[^@\s<>,;]+")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -29,11 +31,17 @@ class SiteSettings(PluginSettings):
         default_factory=list, description="Networks of reverse proxies whose X-Forwarded-For is believed"
     )
     timezone: str = Field(default="Europe/Warsaw", description="Time zone of the times that the pages show")
+    approval_sign_in_minutes: int = Field(
+        default=30, ge=1, le=480, description="Minutes for which a sign-in is enough to approve; then it has to be repeated"
+    )  # fmt: skip
     help_phone: str = Field(default="33 483 20 55", description="Phone number that the pages for account holders name")
     digest_to: list[str] = Field(
         default_factory=list, description="Addresses that get the daily digest; none: no digest"
     )
     digest_language: str = Field(default="pl", pattern="^(pl|en)$", description="Language of the digest")
+    digest_hour: int = Field(
+        default=7, ge=0, le=23, description="Hour of the day, in the time zone of the pages, before which no digest is sent"
+    )  # fmt: skip
 
     @field_validator("public_url")
     @classmethod
@@ -46,6 +54,13 @@ class SiteSettings(PluginSettings):
         if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
             raise ValueError("plain http is for this machine only: write https:// and put a TLS proxy in front")
         return value.rstrip("/")
+
+    @field_validator("digest_to")
+    @classmethod
+    def _are_addresses(cls, value: list[str]) -> list[str]:
+        if not all(_ADDRESS.fullmatch(address) for address in value):
+            raise ValueError('write bare e-mail addresses: ["anna@urzad.example"]')
+        return value
 
     @field_validator("timezone")
     @classmethod
@@ -95,6 +110,9 @@ class OidcSettings(PluginSettings):
     acr_values: list[str] = Field(default_factory=list, description="Accepted values of acr; none: any")
     amr_values: list[str] = Field(default_factory=list, description="One of these must be in amr; none: any")
     clock_skew: int = Field(default=60, ge=0, le=300, description="Seconds that clocks may differ")
+    recheck_minutes: int = Field(
+        default=20, ge=2, le=480, description="Minutes for which the provider's word about somebody's roles is believed"
+    )  # fmt: skip
     api_audience: str | None = Field(
         default=None, description="Audience of access tokens that the JSON API takes; unset: it takes none"
     )

@@ -9,7 +9,7 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from joserfc import jws, jwt
@@ -103,7 +103,7 @@ class TokenReader:
             raise TokenRefusedError("amr: the sign-in at the identity provider lacks a factor that is asked for")
 
     def person(self, claims: Mapping[str, Any]) -> Person:
-        """The person and their roles, from claims that were verified."""
+        """The person and their roles, from claims that were verified. Raises TokenRefusedError."""
         also = [claims.get(key) for key in ("email", "preferred_username", "upn")]
         emails = tuple(dict.fromkeys(value for value in also if isinstance(value, str) and value))
         shown = next(
@@ -113,8 +113,18 @@ class TokenReader:
         roles = {Role.IDENTITY_ADMIN: self._settings.admin_role, Role.AUDITOR: self._settings.auditor_role}
         return Person(
             f"oidc:{self._provider.issuer}:{claims['sub']}", str(shown)[:200], emails,
-            frozenset(role for role, name in roles.items() if name in found),
+            frozenset(role for role, name in roles.items() if name in found), self._authenticated_at(claims),
         )  # fmt: skip
+
+    def _authenticated_at(self, claims: Mapping[str, Any]) -> datetime | None:
+        """`auth_time` (OpenID Connect Core 1.0, section 2; RFC 9068, section 2.2.1)."""
+        seconds = claims.get("auth_time")
+        if seconds is None:
+            return None
+        latest = self._now() + timedelta(seconds=self._settings.clock_skew)
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= latest.timestamp():
+            raise TokenRefusedError("auth_time: it is no time of the past")
+        return datetime.fromtimestamp(seconds, UTC)
 
 
 def _values(claims: Mapping[str, Any], path: str) -> list[str]:

@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import ARRAY
 
 revision = "0008"
-down_revision = "0004"
+down_revision = "0007"
 
 _SEALED = {
     "reset_action": "HMAC of the proposal under a key that is not here; see okienko.core.actions.seals",
