@@ -29,6 +29,7 @@ from okienko.core.events import NewEvent, append
 from okienko.core.site.app import make_site
 from okienko.core.site.context import Site
 from okienko.core.site.documents import Documents
+from okienko.core.site.limits import HOLDER, SIGN_IN, RateLimiter
 from okienko.core.site.local import LocalAdmins
 from okienko.core.site.oidc import Oidc
 from okienko.core.site.people import Person, Role
@@ -133,6 +134,8 @@ class Desk:
         settings = SiteSettings(public_url=self.public_url, **self.settings)
         calls = Calls(5)
         return Site(
+            holder_limit=RateLimiter(self.engine, self.clock, HOLDER),
+            sign_in_limit=RateLimiter(self.engine, self.clock, SIGN_IN),
             settings=settings,
             now=self.clock,
             approvals=Approvals(

@@ -19,6 +19,7 @@ from okienko.core.audit.daily import daily
 from okienko.core.audit.entries import AuditAction, NewEntry
 from okienko.core.audit.log import record
 from okienko.core.database import UNREACHABLE, raw_connection, transaction
+from okienko.core.limits import sweep
 from okienko.core.service import Service
 from okienko.core.worker import connect_arguments
 from okienko.plugins.errors import OkienkoError
@@ -27,6 +28,8 @@ log = structlog.get_logger(__name__)
 
 HOURLY = "7 * * * *"
 """Hourly, though the work is daily: what is not due costs one query, and what failed is tried again within the hour."""
+FREQUENTLY = "*/5 * * * *"
+"""So often that what strangers fill a table with is soon gone again."""
 _PATIENCE = timedelta(seconds=30)
 
 
@@ -51,6 +54,11 @@ async def _schedule(service: Service) -> None:
             await _audit(service)
 
         manager.schedule("audit_daily", HOURLY)(audit)
+
+        async def sweep_allowances(_: Schedule) -> None:
+            await _sweep(service)
+
+        manager.schedule("sweep_allowances", FREQUENTLY)(sweep_allowances)
         await manager.run()
     finally:
         with contextlib.suppress(*UNREACHABLE, asyncpg.PostgresError):
@@ -62,6 +70,13 @@ async def _audit(service: Service) -> None:
         await daily(service.engine, service.now(), keys=service.vault.source, folder=service.anchors)
     except OkienkoError as error:
         log.error("audit not looked after", action="audit_daily", problem=str(error))  # noqa: TRY400  the message says all
+
+
+async def _sweep(service: Service) -> None:
+    try:
+        await sweep(service.engine, service.now())
+    except OkienkoError as error:
+        log.warning("allowances not swept", action="sweep_allowances", problem=str(error))
 
 
 async def audit_start(service: Service, role: str) -> None:

@@ -13,9 +13,10 @@ from okienko.core.actions.approvals import Approvals
 from okienko.core.actions.execution import Execution
 from okienko.core.actions.links import Links
 from okienko.core.actions.machine import ActionPolicy, Risk
-from okienko.core.assessing import Assessing, Limits
+from okienko.core.assessing import Assessing
 from okienko.core.attempts import Attempts
 from okienko.core.calls import Calls
+from okienko.core.holding import AccountLimits
 from okienko.core.settings import CoreSettings
 from okienko.core.starting import Starting
 from okienko.core.verifying import Verifying
@@ -58,6 +59,9 @@ class Recovery:
             cool_down=timedelta(minutes=settings.cool_down_minutes),
         )
         attempts = Attempts(engine, now)
+        limits = AccountLimits(
+            actions_per_day=settings.actions_per_account_per_day, lookups_per_day=settings.lookups_per_account_per_day
+        )
         starting = Starting(identity, calls)
         backends = {identity.name: starting}
         domain = settings.message_domain
@@ -66,7 +70,7 @@ class Recovery:
             identity=starting,
             assessing=Assessing(
                 engine, now, channels=channels, pack=pack, identity=identity, starting=starting, sender=sender, verifying=verifying,
-                policy=policy, limits=Limits(settings.actions_per_account_per_day), spool=settings.home / "spool",
+                policy=policy, limits=limits, spool=settings.home / "spool",
                 calls=calls, attempts=attempts,
             ),
             execution=Execution(

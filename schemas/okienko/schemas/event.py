@@ -25,6 +25,8 @@ class EventType(StrEnum):
     DELIVERY_FAILED = "delivery_failed"
     ACTION_PROPOSED = "action_proposed"
     ASSESSED = "assessed"
+    LIMITED = "limited"
+    """A limit held something back, or made it part of what is there."""
     ACTION_APPROVED = "action_approved"
     ACTION_EXECUTED = "action_executed"
     ACTION_ENDED = "action_ended"

@@ -172,6 +172,7 @@ _SENTENCES: dict[str, Any] = {
     "assessed": lambda d, raw: (
         _decided(d, raw, "assessed after the first answer") + (f"; no reset action: {d['why']}" if d.get("why") else "")
     ),
+    "limited": lambda d, _: f"limit `{d.get('limit')}`: {d.get('why')}",
     "action_approved": lambda d, _: f"reset action approved, checked: {d.get('checked') or 'nothing'}",
     "action_executed": lambda d, _: (
         f"reset action carried out at {d.get('backend')}: {d.get('fields') or 'nothing'} written"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -61,20 +61,16 @@ class Site:
     """How the engine freezes a decision into an action; what is shown must give the same."""
     oidc: Oidc | None
     """The identity provider; None: administrators are local."""
-    holder_limit: RateLimiter = field(init=False)
-    sign_in_limit: RateLimiter = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.holder_limit = RateLimiter(self.now, burst=30, period=timedelta(minutes=5))
-        self.sign_in_limit = RateLimiter(self.now, burst=20, period=timedelta(minutes=5))
+    holder_limit: RateLimiter
+    sign_in_limit: RateLimiter
 
     def origin(self, request: Request) -> str:
         """The address that a request comes from."""
         return client_address(request, self.settings.trusted_proxies)
 
-    def limit(self, limiter: RateLimiter, request: Request) -> None:
+    async def limit(self, limiter: RateLimiter, request: Request) -> None:
         """Count a request. Raises BadRequestError (429) when its address makes too many."""
-        if not limiter.take(limit_key(self.origin(request))):
+        if not await limiter.take(limit_key(self.origin(request))):
             raise BadRequestError("too_many", 429)
 
     async def note(

@@ -72,7 +72,7 @@ class _SignIn:
     async def local(self, request: Request) -> Response:
         """A local administrator with a password."""
         form = await self._site.open_form(request)
-        self._site.limit(self._site.sign_in_limit, request)
+        await self._site.limit(self._site.sign_in_limit, request)
         name, wanted = form.one("name").strip(), local_path(form.one("next"))
         person = await self._site.local.sign_in(name, SecretStr(form.one("password")))
         if person is None:
@@ -122,7 +122,7 @@ class _SignIn:
     async def to_provider(self, request: Request) -> Response:
         """Off to the identity provider."""
         assert self._site.oidc is not None  # noqa: S101  the route exists only with a provider
-        self._site.limit(self._site.sign_in_limit, request)
+        await self._site.limit(self._site.sign_in_limit, request)
         try:
             url, secret = await self._site.oidc.begin()
         except OkienkoError as error:
@@ -137,7 +137,7 @@ class _SignIn:
     async def from_provider(self, request: Request) -> Response:
         """Back from the identity provider, with a code."""
         assert self._site.oidc is not None  # noqa: S101  as above
-        self._site.limit(self._site.sign_in_limit, request)
+        await self._site.limit(self._site.sign_in_limit, request)
         secret, _, wanted = request.cookies.get(self._cookie, "").partition("~")
         try:
             person = await self._site.oidc.finish(dict(request.query_params), secret)
@@ -161,7 +161,7 @@ class _SignIn:
 
     async def invitation(self, request: Request) -> Response:
         """The form to set an administrator up."""
-        self._site.limit(self._site.sign_in_limit, request)
+        await self._site.limit(self._site.sign_in_limit, request)
         try:
             return await self._set_up_form(request)
         except InvitationSpentError:
@@ -180,7 +180,7 @@ class _SignIn:
 
     async def set_up(self, request: Request) -> Response:
         """Make the administrator, and sign them in."""
-        self._site.limit(self._site.sign_in_limit, request)
+        await self._site.limit(self._site.sign_in_limit, request)
         form = await self._token_form(request)
         name, email = form["name"].strip().lower(), form["email"].strip()
         found: list[Problem] = []

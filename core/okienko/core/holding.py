@@ -1,0 +1,101 @@
+"""How often an account may be looked up and acted on, so that nobody floods its holder, the directory or the administrators.
+
+A request whose sender is proved to be the account's, or whose application bears a valid signature, is counted apart from those
+that anybody could have written: nobody uses up what belongs to the holder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from okienko.core.limits import Allowance, Limit
+from okienko.plugins.identity import Account
+
+# Two workers that assess two requests for one account at the same moment wait for each other here.
+_LOCK_ACCOUNT = "SELECT pg_advisory_xact_lock(hashtextextended('okienko account ' || $1 || ' ' || $2, 0))"
+_OPEN = "state IN ('waiting', 'cooling', 'ready', 'executing')"
+_OTHERS = f"""
+SELECT count(*) FILTER (WHERE created_at >= $3) AS today, (array_agg(id) FILTER (WHERE {_OPEN}))[1] AS open
+FROM reset_action WHERE backend = $1 AND account_ref = $2
+"""  # noqa: S608  a constant
+_BY_HAND = f"""
+SELECT id FROM reset_action WHERE backend = $1 AND account_ref IS NULL AND lower(old_login) = $2 AND {_OPEN} LIMIT 1
+"""  # noqa: S608  a constant
+_TOLD = "SELECT EXISTS (SELECT FROM notification WHERE to_address = $1 AND kind = 'login_change' AND created_at > $2)"
+_LOOKED_UP = "SELECT EXISTS (SELECT FROM audit_entry WHERE case_id = $1 AND action = 'looked_up')"
+_DAY = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Why a request gets no reset action of its own."""
+
+    why: str
+    limit: Limit | None = None
+    """The limit that it came up against, if any."""
+    action_id: UUID | None = None
+    """The open action for the same account, beside which the request is shown."""
+
+
+class AccountLimits:
+    """The limits on one account in a day."""
+
+    def __init__(self, *, actions_per_day: int, lookups_per_day: int) -> None:
+        self._actions = actions_per_day
+        self._lookups = Allowance(Limit.LOOKUPS_DAY, lookups_per_day, _DAY)
+
+    async def may_look_up(
+        self, raw: Any, backend: str, login: str, *, case_id: UUID, standing: str, now: datetime
+    ) -> bool:
+        """Count a case's look at an account; a case that looks again, after a failure, has been counted.
+
+        `standing`: who stands for the request by proof or signature, each of whom has an allowance of their own.
+        """
+        if await raw.fetchval(_LOOKED_UP, case_id):
+            return True
+        return await self._lookups.take(raw, now, backend, login.lower(), standing)
+
+    @property
+    def too_many_lookups(self) -> Held:
+        """What a case is told whose look-up was not allowed."""
+        return Held(
+            f"the account has been looked up for {self._lookups.burst} requests within a day, which is the limit",
+            Limit.LOOKUPS_DAY,
+        )
+
+    async def held(
+        self,
+        raw: Any,
+        backend: str,
+        account: Account | None,
+        login: str,
+        *,
+        standing: str,
+        changes: bool,
+        now: datetime,
+    ) -> Held | None:
+        """Why the account gets no further action, or None. Holds until the transaction ends.
+
+        `login` is the account's own or, without a look-up, the one that is claimed; `changes`: it would get another one.
+        """
+        name = account.ref if account else f"login {login.lower()}"
+        await raw.execute(_LOCK_ACCOUNT, backend, name)
+        if account is not None:
+            day = now.replace(hour=0, minute=0, second=0, microsecond=0)
+            others = await raw.fetchrow(_OTHERS, backend, account.ref, day)
+            if others["open"]:
+                why = "another case has an open reset action for the account"
+                return Held(why, Limit.ACCOUNT_OPEN, others["open"])
+            if others["today"] >= self._actions:
+                why = f"the account has had {others['today']} reset action(s) today, which is the limit"
+                return Held(why, Limit.ACCOUNT_DAY)
+        # Nobody looked: the claim may be false, and then it must not stand in the holder's own way.
+        elif not standing and (other := await raw.fetchval(_BY_HAND, backend, login.lower())):
+            return Held("another case has an open reset action for the login", Limit.ACCOUNT_OPEN, other)
+        if changes and await raw.fetchval(_TOLD, login, now - _DAY):
+            why = "the account's holder was told of a change of login within a day: one such notice a day is the limit"
+            return Held(why, Limit.NOTICE_DAY)
+        return None
