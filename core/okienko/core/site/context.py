@@ -19,7 +19,7 @@ from okienko.core.actions.machine import ActionPolicy
 from okienko.core.site.addresses import client_address, limit_key
 from okienko.core.site.documents import Documents
 from okienko.core.site.forms import BadRequestError, Form, read_form
-from okienko.core.site.limits import RateLimiter
+from okienko.core.site.limits import RateLimiter, Taken
 from okienko.core.site.local import LocalAdmins
 from okienko.core.site.people import Person, Role
 from okienko.core.site.queue import Queue
@@ -70,7 +70,10 @@ class Site:
 
     async def limit(self, limiter: RateLimiter, request: Request) -> None:
         """Count a request. Raises BadRequestError (429) when its address makes too many."""
-        if not await limiter.take(limit_key(self.origin(request))):
+        taken = await limiter.take(limit_key(self.origin(request)))
+        if taken is Taken.FIRST_REFUSED:
+            await self.note(request, Recorded.LIMITED, "visitor", reason=limiter.allowance.limit.value)
+        if taken is not Taken.ALLOWED:
             raise BadRequestError("too_many", 429)
 
     async def note(

@@ -27,6 +27,8 @@ class Recorded(StrEnum):
     SIGNED_IN = "signed_in"
     SIGNED_OUT = "signed_out"
     SIGN_IN_FAILED = "sign_in_failed"
+    LIMITED = "limited"
+    """An address tried too often; once in a period."""
     DENIED = "denied"
     """A signed-in person asked for what their roles do not allow."""
     ADMIN_INVITED = "admin_invited"
