@@ -78,8 +78,7 @@ async def test_each_signatory_has_an_allowance_of_their_own(limited: Counter) ->
     looked = await limited.bench.value(LOOKED_UP)
     own = await limited.ask_for_new_login()
     assert await limited.bench.value(LOOKED_UP) == looked + 2, "at the old login and the new one"
-    # Somebody else's claim is open: the two are shown together.
-    assert await limits_of(limited, own) == ["account_open"]
+    assert await limits_of(limited, own) == [], "and her claim, which a person would have had to check, gave way"
 
 
 async def test_a_look_that_failed_and_is_tried_again_is_one_look(limited: Counter) -> None:
@@ -99,13 +98,55 @@ async def test_the_allowance_fills_up_again(limited: Counter) -> None:
 
 
 async def test_what_is_held_is_shown_beside_the_action(counter: Counter) -> None:
-    first = await counter.ask(letter(proof=None))
-    second = await counter.ask()
+    first = await counter.ask()
+    second = await counter.ask(letter(proof=None))
     action = await counter.action()
     assert action.frozen.case_id == first
     assert await counter.outcome(second) == ("human_review", "another case has an open reset action for the account")
     assert await limits_of(counter, second) == ["account_open"]
     assert await counter.bench.value("SELECT held_by FROM cases WHERE id = $1", second) == action.frozen.action_id
+
+
+async def test_an_unproved_action_gives_way_to_the_holders_proved_request(counter: Counter) -> None:
+    """Somebody writes in Jan's name before him. His own request gets the account's one action, and the other is beside it."""
+    spoofed = await counter.ask(letter(proof=None))
+    own = await counter.ask()
+    assert await counter.outcome(own) == ("registered", None)
+    first, second = await counter.actions()
+    assert (first.state, first.frozen.case_id) == (ActionState.REFUSED, spoofed)
+    assert first.reason == "a request that is proved and meets every rule came in for the same account"
+    assert (second.state, second.frozen.case_id, second.frozen.must_check) == (ActionState.WAITING, own, ())
+    row = (await counter.bench.rows("SELECT state, held_by FROM cases WHERE id = $1", spoofed))[0]
+    assert row == {"state": "human_review", "held_by": second.frozen.action_id}
+    sql = "SELECT data->>'why' AS why FROM event WHERE case_id = $1 AND type = 'action_ended'"
+    assert await counter.bench.value(sql, spoofed) == first.reason
+    # And never the other way round.
+    document = [("dowód.pdf", b"%PDF")]
+    assert await limits_of(counter, await counter.ask(letter(proof=None, attachments=document))) == ["account_open"]
+    assert [action.state for action in await counter.actions()] == [ActionState.REFUSED, ActionState.WAITING]
+
+
+async def test_what_somebody_approved_or_checked_does_not_give_way(counter: Counter) -> None:
+    """An administrator has looked at it: it is theirs to decide."""
+    counter.bench.build(approvals_low="2")
+    await counter.ask(letter(proof=None))
+    action = await counter.action()
+    await counter.approve(ADA, checked=action.frozen.must_check)
+    own = await counter.ask()
+    assert await limits_of(counter, own) == ["account_open"]
+    assert len(await counter.actions()) == 1
+
+
+async def test_unproved_actions_of_the_day_are_not_counted_against_the_holder(counter: Counter) -> None:
+    for n in range(2):
+        await counter.ask(letter(proof=None))
+        action = (await counter.actions())[n]
+        await counter.bench.recovery.approvals.refuse(action.frozen.action_id, ADA, reason="x", solution="Odmowa.")
+        await counter.bench.settle()
+    last = await counter.ask(letter(proof=None))
+    assert await limits_of(counter, last) == ["account_day"]
+    assert await limits_of(counter, await counter.ask()) == []
+    assert (await counter.actions())[-1].state is ActionState.WAITING
 
 
 async def test_without_look_ups_one_claim_is_open_unless_it_is_proved(counter: Counter) -> None:

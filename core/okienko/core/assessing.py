@@ -306,12 +306,14 @@ class Assessing:
         if account is not None and AccountFlag.DISABLED in account.flags:
             return None, Held("the account is disabled: an administrator decides by hand")
         backend = self._identity.name
+        action_id = uuid4()
+        sure = action_id if found.standing and decision.outcome is DecisionOutcome.MET else None
         if held := await self._limits.held(
-            raw, backend, account, old, standing=found.standing, changes=changes, now=now
+            raw, backend, account, old, standing=found.standing, changes=changes, sure=sure, now=now
         ):
             return None, held
         frozen = Frozen(
-            action_id=uuid4(), case_id=case.id, backend=self._identity.name, account_ref=account.ref if account else None,
+            action_id=action_id, case_id=case.id, backend=self._identity.name, account_ref=account.ref if account else None,
             old_login=old, new_login=new, steps=self._steps(account, changes=changes),
             decision_sha256=decision_sha256(decision),
             must_check=decision.rules(Verdict.UNKNOWN),

@@ -11,14 +11,20 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from okienko.core.actions import machine, store
+from okienko.core.cases import to_human_review
+from okienko.core.events import ACTOR, NewEvent, append
 from okienko.core.limits import Allowance, Limit
+from okienko.plugins.errors import PermanentError
 from okienko.plugins.identity import Account
+from okienko.schemas import ActionState, EventType
 
 # Two workers that assess two requests for one account at the same moment wait for each other here.
 _LOCK_ACCOUNT = "SELECT pg_advisory_xact_lock(hashtextextended('okienko account ' || $1 || ' ' || $2, 0))"
 _OPEN = "state IN ('waiting', 'cooling', 'ready', 'executing')"
 _OTHERS = f"""
-SELECT count(*) FILTER (WHERE created_at >= $3) AS today, (array_agg(id) FILTER (WHERE {_OPEN}))[1] AS open
+SELECT count(*) FILTER (WHERE created_at >= $3 AND (NOT $4 OR cardinality(must_check) = 0)) AS today,
+       (array_agg(id) FILTER (WHERE {_OPEN}))[1] AS open
 FROM reset_action WHERE backend = $1 AND account_ref = $2
 """  # noqa: S608  a constant
 _BY_HAND = f"""
@@ -27,6 +33,8 @@ SELECT id FROM reset_action WHERE backend = $1 AND account_ref IS NULL AND lower
 _TOLD = "SELECT EXISTS (SELECT FROM notification WHERE to_address = $1 AND kind = 'login_change' AND created_at > $2)"
 _LOOKED_UP = "SELECT EXISTS (SELECT FROM audit_entry WHERE case_id = $1 AND action = 'looked_up')"
 _DAY = timedelta(hours=24)
+_OPEN_ONE = "another case has an open reset action for the account"
+_GAVE_WAY = "a request that is proved and meets every rule came in for the same account"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +83,24 @@ class AccountLimits:
         *,
         standing: str,
         changes: bool,
+        sure: UUID | None,
         now: datetime,
     ) -> Held | None:
         """Why the account gets no further action, or None. Holds until the transaction ends.
 
         `login` is the account's own or, without a look-up, the one that is claimed; `changes`: it would get another one.
+        `sure`: the id that the action would have, when somebody stands for the request and every rule is met. Neither an open
+        action that nobody proved and nobody approved, nor how many of those there were today, keeps such a request waiting.
         """
         name = account.ref if account else f"login {login.lower()}"
         await raw.execute(_LOCK_ACCOUNT, backend, name)
+        open_one: UUID | None = None
         if account is not None:
             day = now.replace(hour=0, minute=0, second=0, microsecond=0)
-            others = await raw.fetchrow(_OTHERS, backend, account.ref, day)
-            if others["open"]:
-                why = "another case has an open reset action for the account"
-                return Held(why, Limit.ACCOUNT_OPEN, others["open"])
+            others = await raw.fetchrow(_OTHERS, backend, account.ref, day, sure is not None)
+            open_one = others["open"]
+            if open_one and not sure:
+                return Held(_OPEN_ONE, Limit.ACCOUNT_OPEN, open_one)
             if others["today"] >= self._actions:
                 why = f"the account has had {others['today']} reset action(s) today, which is the limit"
                 return Held(why, Limit.ACCOUNT_DAY)
@@ -98,4 +110,23 @@ class AccountLimits:
         if changes and await raw.fetchval(_TOLD, login, now - _DAY):
             why = "the account's holder was told of a change of login within a day: one such notice a day is the limit"
             return Held(why, Limit.NOTICE_DAY)
+        if open_one and sure and not await self._gives_way(raw, open_one, sure, now):
+            return Held(_OPEN_ONE, Limit.ACCOUNT_OPEN, open_one)
         return None
+
+    async def _gives_way(self, raw: Any, action_id: UUID, to: UUID, now: datetime) -> bool:
+        """End an action that waits for what a person would have to check, in favour of one that is sure; False: it stays."""
+        try:
+            action = await store.fetch(raw, action_id, lock=True)
+            if action.state is not ActionState.WAITING or action.approvals or not action.frozen.must_check:
+                return False
+            ended = machine.refuse(action, reason=_GAVE_WAY, now=now)
+        except PermanentError:  # expired or tampered with: a person looks at both
+            return False
+        case_id = action.frozen.case_id
+        await store.save(raw, ended, now=now, who=ACTOR)
+        await raw.execute("UPDATE cases SET held_by = $2 WHERE id = $1", case_id, to)
+        data = {"action": str(action_id), "state": ended.state.value, "why": _GAVE_WAY}
+        await append(raw, [NewEvent(case_id, EventType.ACTION_ENDED, now, data)])
+        await to_human_review(raw, case_id)
+        return True
