@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from okienko.core.actions import machine, store
+from okienko.core.actions.machine import Action
 from okienko.core.cases import to_human_review
 from okienko.core.events import ACTOR, NewEvent, append
 from okienko.core.limits import Allowance, Limit
@@ -33,7 +34,6 @@ SELECT id FROM reset_action WHERE backend = $1 AND account_ref IS NULL AND lower
 _TOLD = "SELECT EXISTS (SELECT FROM notification WHERE to_address = $1 AND kind = 'login_change' AND created_at > $2)"
 _LOOKED_UP = "SELECT EXISTS (SELECT FROM audit_entry WHERE case_id = $1 AND action = 'looked_up')"
 _DAY = timedelta(hours=24)
-_OPEN_ONE = "another case has an open reset action for the account"
 _GAVE_WAY = "a request that is proved and meets every rule came in for the same account"
 
 
@@ -94,13 +94,15 @@ class AccountLimits:
         """
         name = account.ref if account else f"login {login.lower()}"
         await raw.execute(_LOCK_ACCOUNT, backend, name)
-        open_one: UUID | None = None
+        yielding: Action | None = None
         if account is not None:
             day = now.replace(hour=0, minute=0, second=0, microsecond=0)
             others = await raw.fetchrow(_OTHERS, backend, account.ref, day, sure is not None)
-            open_one = others["open"]
-            if open_one and not sure:
-                return Held(_OPEN_ONE, Limit.ACCOUNT_OPEN, open_one)
+            if others["open"]:
+                yielding = await _yielding(raw, others["open"], now) if sure else None
+                if yielding is None:
+                    why = "another case has an open reset action for the account"
+                    return Held(why, Limit.ACCOUNT_OPEN, others["open"])
             if others["today"] >= self._actions:
                 why = f"the account has had {others['today']} reset action(s) today, which is the limit"
                 return Held(why, Limit.ACCOUNT_DAY)
@@ -110,23 +112,27 @@ class AccountLimits:
         if changes and await raw.fetchval(_TOLD, login, now - _DAY):
             why = "the account's holder was told of a change of login within a day: one such notice a day is the limit"
             return Held(why, Limit.NOTICE_DAY)
-        if open_one and sure and not await self._gives_way(raw, open_one, sure, now):
-            return Held(_OPEN_ONE, Limit.ACCOUNT_OPEN, open_one)
+        if yielding and sure:
+            await _yield_to(raw, yielding, sure, now)
         return None
 
-    async def _gives_way(self, raw: Any, action_id: UUID, to: UUID, now: datetime) -> bool:
-        """End an action that waits for what a person would have to check, in favour of one that is sure; False: it stays."""
-        try:
-            action = await store.fetch(raw, action_id, lock=True)
-            if action.state is not ActionState.WAITING or action.approvals or not action.frozen.must_check:
-                return False
-            ended = machine.refuse(action, reason=_GAVE_WAY, now=now)
-        except PermanentError:  # expired or tampered with: a person looks at both
-            return False
-        case_id = action.frozen.case_id
-        await store.save(raw, ended, now=now, who=ACTOR)
-        await raw.execute("UPDATE cases SET held_by = $2 WHERE id = $1", case_id, to)
-        data = {"action": str(action_id), "state": ended.state.value, "why": _GAVE_WAY}
-        await append(raw, [NewEvent(case_id, EventType.ACTION_ENDED, now, data)])
-        await to_human_review(raw, case_id)
-        return True
+
+async def _yielding(raw: Any, action_id: UUID, now: datetime) -> Action | None:
+    """The open action as it ends, if it waits for what a person would have to check and nobody has approved it; else None."""
+    try:
+        action = await store.fetch(raw, action_id, lock=True)
+        if action.state is not ActionState.WAITING or action.approvals or not action.frozen.must_check:
+            return None
+        return machine.refuse(action, reason=_GAVE_WAY, now=now)
+    except PermanentError:  # expired or tampered with: a person looks at both
+        return None
+
+
+async def _yield_to(raw: Any, ended: Action, action_id: UUID, now: datetime) -> None:
+    """End it; its case waits for a person, beside the action that takes its place."""
+    case_id = ended.frozen.case_id
+    await store.save(raw, ended, now=now, who=ACTOR)
+    await raw.execute("UPDATE cases SET held_by = $2 WHERE id = $1", case_id, action_id)
+    data = {"action": str(ended.frozen.action_id), "state": ended.state.value, "why": _GAVE_WAY}
+    await append(raw, [NewEvent(case_id, EventType.ACTION_ENDED, now, data)])
+    await to_human_review(raw, case_id)

@@ -31,6 +31,8 @@ class Limit(StrEnum):
     """The account was looked up too often in a day."""
     NOTICE_DAY = "notice_day"
     """The account's holder was told of a change of login within a day."""
+    ANSWERS_DAY = "answers_day"
+    """The sender has had the automatic answers of the day: the case gets none."""
     SIGN_IN = "sign_in"
     """Attempts to sign in from one address."""
     HOLDER = "holder"

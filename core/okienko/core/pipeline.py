@@ -47,6 +47,8 @@ INSERT INTO thread_ref (mailbox, ref, case_id) SELECT * FROM unnest($1::text[], 
 """
 # Locked, so that a case that is being registered or closed at this moment is seen as it will be.
 _MERGED_INTO = "SELECT id, state FROM cases WHERE id = ANY($1::uuid[]) ORDER BY seq FOR NO KEY UPDATE"
+_ANSWER_CAP = "answer_cap"
+"""The reason of a Silence by which a policy says so (loopguard)."""
 _GROUP_OCTETS = 16 << 20
 """Most octets of messages held, on disk or in memory, and parsed at a time."""
 _LARGE_SECONDS = 300.0
@@ -191,6 +193,8 @@ class Pipeline:
             metrics.MESSAGES.labels(result.outcome.value).inc()
             if result.repeats:
                 metrics.LIMITS.labels(Limit.REPEAT.value).inc()
+            if result.silenced == _ANSWER_CAP:
+                metrics.LIMITS.labels(Limit.ANSWERS_DAY.value).inc()
             metrics.MESSAGE_BYTES.observe(envelope.size)
             if result.classification and result.decision:
                 outcome = result.decision.outcome
@@ -252,10 +256,15 @@ class Pipeline:
             }  # fmt: skip
             if judged.mentions:
                 about["mentions"] = [str(link.case_id) for link in judged.mentions]
-            return [
+            events = [
                 NewEvent(case_id, EventType.OPENED, envelope.received_at, about, envelope.connector),
                 NewEvent(case_id, EventType.DECIDED, now, decided, self._pack.name, personal),
             ]
+            if judged.silenced == _ANSWER_CAP:
+                why = "the sender has had the automatic answers of the day: this case gets none"
+                limit = {"limit": Limit.ANSWERS_DAY.value, "why": why}
+                events.append(NewEvent(case_id, EventType.LIMITED, now, limit))
+            return events
         if judged.outcome is Outcome.MERGED and case_id and judged.merge and not judged.repeats:
             data = {"envelope": envelope_id, "by": judged.reason, "sender_differs": judged.merge.sender_differs}
             return [NewEvent(case_id, EventType.MESSAGE_ADDED, now, data, envelope.connector)]
