@@ -6,6 +6,7 @@ import asyncio
 import re
 import signal
 import smtplib
+import socket
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -64,10 +65,16 @@ def _second_worker(place: Installation, web: int) -> Iterator[None]:
     with (place.home / "second.log").open("ab") as log:
         process = subprocess.Popen([OKIENKO, "serve", "--role", "worker"], env=environ, stdout=log, stderr=log)
     try:
+        place.until(lambda: _listens(web))
         yield
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _deliver(port: int, mails: list[bytes]) -> None:
