@@ -23,6 +23,7 @@ from okienko.core.delivery import Delivery
 from okienko.core.intake import DurableIntake
 from okienko.core.pipeline import Pipeline
 from okienko.core.recovery import Recovery, sender_proof
+from okienko.core.repeats import RequestKeys
 from okienko.core.settings import load_core_settings
 from okienko.plugins.errors import TransientError
 from okienko.plugins.evidence import Evidence
@@ -125,21 +126,29 @@ class Bench:
             on_resume=self.resumed.append,
             clock=lambda: self.monotonic,
         )
+        core = {"OKIENKO_HOME": str(self.spool.parent)} | {f"OKIENKO_{k.upper()}": v for k, v in settings.items()}
+        loaded = load_core_settings(core)
         policies = [Loopguard(LoopguardSettings()), Threading()]
         self.pipeline = Pipeline(
             self.engine, self.clock, channels={"memory": channel}, policies=policies, pack=self.pack,
-            vault=self.vault, spool=self.spool, calls=self.calls,
+            vault=self.vault, spool=self.spool, calls=self.calls, repeats=self.requests(loaded.repeat_hours),
         )  # fmt: skip
         self.delivery = Delivery(
             self.engine, self.clock, channels={"memory": channel}, csd=csd, pack=self.pack, links=self.links,
             message_domain="okienko.invalid", calls=self.calls,
         )  # fmt: skip
-        core = {"OKIENKO_HOME": str(self.spool.parent)} | {f"OKIENKO_{k.upper()}": v for k, v in settings.items()}
         self.recovery = Recovery.build(
-            self.engine, self.clock, settings=load_core_settings(core), channels={"memory": channel}, identity=identity,
+            self.engine, self.clock, settings=loaded, channels={"memory": channel}, identity=identity,
             pack=self.pack, links=self.links, seals=self.seals, sender=sender_proof(self.environ), verifying=self.verifying, vault=self.vault, calls=self.calls,
         )  # fmt: skip
         self.intake = DurableIntake(self.engine, self.clock, max_size=8 << 20, batch_size=100)
+
+    def requests(self, hours: int) -> RequestKeys | None:
+        """What makes the keys of recovery requests."""
+        if not hours:
+            return None
+        key = self.vault.source.load().current("vault").derive("requests")
+        return RequestKeys(key, sender_proof(self.environ), window=timedelta(hours=hours))
 
     async def until(self, kind: str) -> None:
         """Work until such a job is the next."""

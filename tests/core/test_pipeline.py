@@ -211,6 +211,9 @@ async def test_the_answer_cap_counts_what_is_still_to_be_answered(desk: Any, mai
         await desk.pipeline.process(ids)
     assert await desk.value("SELECT count(*) FROM cases WHERE silenced IS NULL") == 20
     assert await desk.value("SELECT count(*) FROM cases WHERE silenced = 'answer_cap'") == 25
+    assert (
+        await desk.value("SELECT count(*) FROM event WHERE type = 'limited' AND data->>'limit' = 'answers_day'") == 25
+    )
     await desk.settle()
     assert len(desk.channel.sent) == 20
 

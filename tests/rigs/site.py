@@ -36,6 +36,7 @@ from okienko.core.site.app import make_site
 from okienko.core.site.applications import Applications
 from okienko.core.site.context import Site
 from okienko.core.site.documents import Documents
+from okienko.core.site.limits import HOLDER, SIGN_IN, RateLimiter
 from okienko.core.site.local import LocalAdmins
 from okienko.core.site.oidc import Oidc
 from okienko.core.site.people import Person, Role
@@ -146,6 +147,8 @@ class Desk:
             self.engine, channels={"email": EmailChannel(EmailSettings(), self.folder)}, spool=self.folder / "spool", timeout=5
         )  # fmt: skip
         return Site(
+            holder_limit=RateLimiter(self.engine, self.clock, HOLDER),
+            sign_in_limit=RateLimiter(self.engine, self.clock, SIGN_IN),
             settings=settings,
             now=self.clock,
             approvals=Approvals(

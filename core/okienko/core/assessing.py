@@ -30,14 +30,16 @@ from okienko.core.audit.vault import Vault
 from okienko.core.calls import Calls
 from okienko.core.database import enqueue, raw_connection, transaction
 from okienko.core.events import NewEvent, append
+from okienko.core.holding import AccountLimits, Held
 from okienko.core.jobs import Job
 from okienko.core.starting import Starting
 from okienko.core.verifying import Checked, Verifying
+from okienko.metrics import catalogue as metrics
 from okienko.plugins.errors import MisconfiguredError
 from okienko.plugins.evidence import Evidence
 from okienko.plugins.identity import Account, AccountFlag, IdentityBackend, Operation
 from okienko.plugins.ports import Channel, Classification, ProcedurePack
-from okienko.plugins.senderproof import SenderProof, SenderVerdict, header_values
+from okienko.plugins.senderproof import Proof, SenderProof, SenderVerdict, header_values
 from okienko.schemas import (
     ActionState,
     Attachment,
@@ -58,13 +60,6 @@ _OPENED_BY = "SELECT envelope_id FROM case_message WHERE case_id = $1 AND role =
 _ASSESSED = """
 SELECT EXISTS (SELECT FROM event WHERE case_id = $1 AND type = 'assessed') OR EXISTS (SELECT FROM reset_action WHERE case_id = $1)
 """
-# Two workers that assess two requests for one account at the same moment wait for each other here.
-_LOCK_ACCOUNT = "SELECT pg_advisory_xact_lock(hashtextextended('okienko account ' || $1 || ' ' || $2, 0))"
-_OTHERS = """
-SELECT count(*) FILTER (WHERE state IN ('waiting', 'cooling', 'ready', 'executing')) AS open,
-       count(*) FILTER (WHERE created_at >= $3 AND state <> 'superseded') AS today
-FROM reset_action WHERE backend = $1 AND account_ref = $2
-"""
 _AT_ONCE = 4
 """Cases assessed at the same time, so that one whose documents take long does not hold up its neighbours."""
 _HEAD = 256 << 10
@@ -72,10 +67,14 @@ _HEAD = 256 << 10
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How often an account may be acted on, so that nobody can flood its holder or the administrators."""
+class _Found:
+    """What was gathered about one request."""
 
-    actions_per_account_per_day: int
+    evidence: Evidence
+    account: Account | None
+    standing: str
+    """Who stands for the request by the sender's proof or by a valid signature; empty: anybody could have written it."""
+    held: Held | None
 
 
 class Assessing:
@@ -95,7 +94,7 @@ class Assessing:
         vault: Vault,
         policy: ActionPolicy,
         seals: Seals,
-        limits: Limits,
+        limits: AccountLimits,
         spool: Path,
         calls: Calls,
         attempts: Attempts,
@@ -154,9 +153,9 @@ class Assessing:
             channel = self._channels[item.envelope.connector]
             message = await self._calls.apart(channel, "parse", lambda: channel.parse(item.envelope, item.raw))
             classification = self._calls.ask(self._pack, lambda: self._pack.classify(message))
-            evidence, account = await self._gather(case, classification, message, item, channel, reading)
-        decision = self._calls.ask(self._pack, lambda: self._pack.decide(message, classification, evidence))
-        await self._settle(case, decision, classification, evidence, account, reading)
+            found = await self._gather(case, classification, message, item, channel, reading)
+        decision = self._calls.ask(self._pack, lambda: self._pack.decide(message, classification, found.evidence))
+        await self._settle(case, decision, classification, found, reading)
 
     # --- evidence ---------------------------------------------------------------------------------------------------
 
@@ -168,7 +167,7 @@ class Assessing:
         item: envelopes.Loaded,
         channel: Channel,
         reading: Reading,
-    ) -> tuple[Evidence, Account | None]:
+    ) -> _Found:
         proof = await asyncio.to_thread(self._judge_sender, message, item)
         login = classification.login
         checked: Checked | None = None
@@ -177,22 +176,44 @@ class Assessing:
             if checked is not None and checked.application.old_login:
                 # What is signed counts, not what stands in the mail.
                 login = checked.application.old_login
+        application = checked.application if checked else None
+        valid = checked is not None and checked.verification.report.valid
+        standing = ""
+        if checked is not None and valid:
+            signatory = checked.verification.report.signatory
+            standing = f"signed {signatory.given_names} {signatory.family_name}" if signatory else ""
+        elif proof.proof is Proof.PROVED and login and (proof.address or "").lower() == login.lower():
+            standing = "proved"
         can = Operation.FIND_BY_LOGIN in self._identity.operations
+        held: Held | None = None
+        claimed = [one for one in (login, application.new_login if application else None) if one]
+        if can and not await self._may_look_up(case, claimed, standing):
+            can, held = False, self._limits.too_many_lookups
         account = await self._find(case, login) if can and login else None
         taken: bool | None = None
-        application = checked.application if checked else None
         if can and application is not None and application.new_login:
             other = await self._find(case, application.new_login)
             taken = other is not None and (account is None or other.ref != account.ref)
-        return Evidence(
+        evidence = Evidence(
             looked_up=can and login is not None,
             account=account,
             new_login_taken=taken,
             sender=proof,
             signature=checked.verification.report if checked else None,
-            application=application if checked and checked.verification.report.valid else None,
+            application=application if valid else None,
             typed=checked.typed if checked else (),
-        ), account
+        )
+        return _Found(evidence, account, standing, held)
+
+    async def _may_look_up(self, case: Case, logins: Sequence[str], standing: str) -> bool:
+        async with transaction(self._engine) as connection:
+            raw = await raw_connection(connection)
+            for login in logins:
+                if not await self._limits.may_look_up(
+                    raw, self._identity.name, login, case_id=case.id, standing=standing, now=self._now()
+                ):
+                    return False
+        return True
 
     def _judge_sender(self, message: InboundMessage, item: envelopes.Loaded) -> SenderVerdict:
         """Reads the stored message and may ask DNS: for a thread."""
@@ -234,8 +255,7 @@ class Assessing:
         case: Case,
         decision: Decision,
         classification: Classification,
-        evidence: Evidence,
-        account: Account | None,
+        found: _Found,
         reading: Reading,
     ) -> None:
         now = self._now()
@@ -248,9 +268,9 @@ class Assessing:
             if not await reading.settle(raw, now) or not wants_assessment(current, again=bool(reading.again)):
                 return
             action: Action | None = None
-            why = "a rule is not met"
-            if decision.outcome in (DecisionOutcome.MET, DecisionOutcome.HUMAN):
-                action, why = await self._propose(raw, current, decision, classification, evidence, account, now)
+            held = found.held or Held("a rule is not met")
+            if found.held is None and decision.outcome in (DecisionOutcome.MET, DecisionOutcome.HUMAN):
+                action, held = await self._propose(raw, current, decision, classification, found, now)
             if action is not None:
                 action = replace(action, handlers=reading.typists)
             outcome = decision.outcome.value if decision.outcome else None
@@ -258,26 +278,30 @@ class Assessing:
             if current.state is CaseState.REOPENED:
                 state = current.state
             await raw.execute(
-                "UPDATE cases SET decision = $2, state = $3 WHERE id = $1",
+                "UPDATE cases SET decision = $2, state = $3, held_by = $4 WHERE id = $1",
                 case.id,
                 decision.model_dump_json(),
                 state.value,
+                None if action else held.action_id,
             )
             rules = {result.rule: result.verdict.value for result in decision.results}
             data: dict[str, Any] = {"outcome": outcome, "rules": rules, "pack": self._pack.name} | reading.told
             if action is None:
-                data["why"] = why
+                data["why"] = held.why
             events = [NewEvent(case.id, EventType.ASSESSED, now, data, self._pack.name)]
             if action is not None:
                 events.append(await self._add(connection, raw, action, classification, now))
+            elif held.limit:
+                events.append(NewEvent(case.id, EventType.LIMITED, now, {"limit": held.limit.value, "why": held.why}))
             await append(raw, events)
+        if action is None and held.limit:
+            metrics.LIMITS.labels(held.limit.value).inc()
 
     async def _propose(
-        self, raw: Any, case: Case, decision: Decision, classification: Classification, evidence: Evidence,
-        account: Account | None, now: datetime,
-    ) -> tuple[Action | None, str]:  # fmt: skip
+        self, raw: Any, case: Case, decision: Decision, classification: Classification, found: _Found, now: datetime
+    ) -> tuple[Action | None, Held]:
         """The action that the decision allows, or None and the reason."""
-        application = evidence.application
+        account, application = found.account, found.evidence.application
         changes = classification.procedure is Procedure.EMERGENCY_PASSWORD_AND_EMAIL
         old = account.login if account else (application.old_login if application else None) or classification.login
         new = application.new_login if changes and application else None
@@ -285,33 +309,27 @@ class Assessing:
             # Typed by nobody yet: until the document is read, the sender's own address is what B6 asks for.
             new = case.requester.address if case.requester else None
         if not old:
-            return None, "no login is known that the action could be for"
-        if account is not None:
-            if AccountFlag.DISABLED in account.flags:
-                return None, "the account is disabled: an administrator decides by hand"
-            if why := await self._too_many(raw, account, now):
-                return None, why
+            return None, Held("no login is known that the action could be for")
+        if account is not None and AccountFlag.DISABLED in account.flags:
+            return None, Held("the account is disabled: an administrator decides by hand")
+        backend = self._identity.name
+        action_id = uuid4()
+        sure = action_id if found.standing and decision.outcome is DecisionOutcome.MET else None
+        if held := await self._limits.held(
+            raw, backend, account, old, standing=found.standing, changes=changes, sure=sure, now=now
+        ):
+            return None, held
         frozen = Frozen(
-            action_id=uuid4(), case_id=case.id, backend=self._identity.name, account_ref=account.ref if account else None,
+            action_id=action_id, case_id=case.id, backend=self._identity.name, account_ref=account.ref if account else None,
             old_login=old, new_login=new, steps=self._steps(account, changes=changes),
             decision_sha256=decision_sha256(decision),
             must_check=decision.rules(Verdict.UNKNOWN), nonce=secrets.token_bytes(16),
         )  # fmt: skip
         risk = Risk.HIGH if changes else Risk.LOW
         subjects = frozenset(login.lower() for login in (old, new) if login)
-        return Action(frozen, risk, ActionState.WAITING, now, now + self._policy.lifetime, subject_names=subjects), ""
-
-    async def _too_many(self, raw: Any, account: Account, now: datetime) -> str | None:
-        """Why the account gets no further action, or None. Holds until the transaction ends."""
-        backend = self._identity.name
-        await raw.execute(_LOCK_ACCOUNT, backend, account.ref)
-        day = now.replace(hour=0, minute=0, second=0, microsecond=0)
-        others = await raw.fetchrow(_OTHERS, backend, account.ref, day)
-        if others["open"]:
-            return "another case has an open reset action for the account"
-        if others["today"] >= self._limits.actions_per_account_per_day:
-            return f"the account has had {others['today']} reset action(s) today, which is the limit"
-        return None
+        return Action(
+            frozen, risk, ActionState.WAITING, now, now + self._policy.lifetime, subject_names=subjects
+        ), Held("")
 
     def _steps(self, account: Account | None, *, changes: bool) -> tuple[Step, ...]:
         can = self._identity.operations

@@ -39,11 +39,11 @@ class Sample:
 
 
 def samples(tag: str) -> list[Sample]:
-    """The tour's mails; `tag` makes their Message-IDs new."""
+    """The tour's mails; `tag` makes their Message-IDs and senders new: a second tour is no repeat of the first."""
 
     def mail(n: int, who: str, subject: str, text: str, **fields: str) -> EmailMessage:
         m = EmailMessage(policy=SMTP)
-        m["From"] = f"{who} <{who.split()[0].lower()}.{n}@poczta.example>"
+        m["From"] = f"{who} <{who.split()[0].lower()}.{n}.{tag}@poczta.example>"
         m["To"] = "helpdesk@okienko.invalid"
         m["Subject"] = subject
         m["Date"] = f"Mon, 23 Nov 2026 10:{n:02}:00 +0100"

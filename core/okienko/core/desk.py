@@ -27,7 +27,10 @@ _LIST = """
 SELECT c.id, c.csd_number AS number, c.kind, c.procedure, c.state, c.decision::text AS decision, c.subject, c.opened_at, c.closed_at FROM cases c
 WHERE ($1::text IS NULL OR c.state = $1) ORDER BY c.seq DESC LIMIT $2
 """
-_ACTIONS = "SELECT a.*, c.csd_number AS number FROM reset_action a JOIN cases c ON c.id = a.case_id "
+_ACTIONS = """
+SELECT a.*, c.csd_number AS number, c.repeats + (SELECT count(*) FROM cases h WHERE h.held_by = a.id) AS further_requests
+FROM reset_action a JOIN cases c ON c.id = a.case_id
+"""
 _OPEN = [state.value for state in (ActionState.WAITING, ActionState.COOLING, ActionState.READY, ActionState.EXECUTING)]
 
 

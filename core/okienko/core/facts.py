@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from okienko.core.repeats import Repeatable, open_cases
 from okienko.plugins.ports import CaseLink, MessageFacts
 from okienko.schemas import CaseState, InboundMessage
 
@@ -61,6 +62,8 @@ class Keyed:
     mailbox: str
     message: InboundMessage
     numbers: tuple[str, ...]
+    request_key: bytes | None = None
+    """What a recovery request asks; see okienko.core.repeats."""
 
     @property
     def refs(self) -> tuple[str, ...]:
@@ -113,6 +116,7 @@ class FactBook:
     numbers: dict[str, CaseLink] = field(default_factory=dict)
     ours: dict[str, CaseLink] = field(default_factory=dict)
     answers: dict[str, int] = field(default_factory=dict)
+    repeatable: dict[bytes, Repeatable] = field(default_factory=dict)
 
     def original_of(self, keyed: Keyed) -> UUID | None:
         """The envelope that this one repeats, or None."""
@@ -134,16 +138,26 @@ class FactBook:
             answers_today=self.answers.get(keyed.correspondent or "", 0),
         )
 
+    def repeated(self, keyed: Keyed, *, answered: bool) -> UUID | None:
+        """The open case whose request this message makes again, or None. `answered`: it would get an answer of its own."""
+        found = self.repeatable.get(keyed.request_key) if keyed.request_key else None
+        return found.case_id if found is not None and (found.answered or not answered) else None
+
     def opened(self, keyed: Keyed, link: CaseLink, *, answered: bool) -> None:
         """Note a case that this batch opened."""
         for ref in keyed.refs:
             self.refs[keyed.mailbox, ref].insert(0, link)
         if answered and keyed.correspondent:
             self.answers[keyed.correspondent] = self.answers.get(keyed.correspondent, 0) + 1
+        if keyed.request_key:
+            self.repeatable[keyed.request_key] = Repeatable(link.case_id, answered)
 
 
-async def gather(raw: Any, batch: Sequence[Keyed], now: datetime) -> FactBook:
-    """Claim the batch's dedupe keys and look everything up, in the transaction of `raw` (an asyncpg connection)."""
+async def gather(raw: Any, batch: Sequence[Keyed], now: datetime, *, repeats_for: timedelta = timedelta()) -> FactBook:
+    """Claim the batch's dedupe keys and look everything up, in the transaction of `raw` (an asyncpg connection).
+
+    `repeats_for`: how long after a case was opened the same request becomes part of it.
+    """
     book = FactBook()
     for keyed in batch:
         book.keys[keyed.envelope_id] = dedupe_keys(keyed.message)
@@ -155,8 +169,12 @@ async def gather(raw: Any, batch: Sequence[Keyed], now: datetime) -> FactBook:
         book.case_of_envelope[row["envelope_id"]] = row["case_id"]
 
     refs = list({(k.mailbox, ref) for k in batch for ref in k.refs})
+    requests = list({k.request_key for k in batch if k.request_key})
+    if refs or requests:
+        await _lock(raw, {_hash(*ref) for ref in refs} | set(requests))
+    if requests:
+        book.repeatable = await open_cases(raw, requests, now - repeats_for)
     if refs:
-        await _lock(raw, refs)
         for row in await raw.fetch(_REFS, [r[0] for r in refs], [r[1] for r in refs]):
             book.refs[row["mailbox"], row["ref"]].append(_link(row))
     if numbers := list({n for k in batch for n in k.numbers}):
@@ -171,14 +189,14 @@ async def gather(raw: Any, batch: Sequence[Keyed], now: datetime) -> FactBook:
     return book
 
 
-async def _lock(raw: Any, refs: Sequence[tuple[str, str]]) -> None:
-    """Until the commit, no other worker looks up or writes these references: a mail and its answer, in the hands of two
-    workers at once, would each find nothing and open a case of its own."""
-    if len(refs) > _MANY:
+async def _lock(raw: Any, hashes: Collection[bytes]) -> None:
+    """Until the commit, no other worker looks up or writes these references and requests: a mail and its answer, or the same
+    request twice, in the hands of two workers at once, would each find nothing and open a case of its own."""
+    if len(hashes) > _MANY:
         await raw.execute(_LOCK_ALL)
         return
     await raw.execute(_LOCK_SHARED)
-    keys = {int.from_bytes(_hash(*ref)[:8], "big", signed=True) for ref in refs}
+    keys = {int.from_bytes(one[:8], "big", signed=True) for one in hashes}
     await raw.execute(_LOCK_REFS, sorted(keys))
 
 

@@ -19,6 +19,7 @@ from okienko.core.audit.daily import daily
 from okienko.core.audit.entries import AuditAction, NewEntry
 from okienko.core.audit.log import record
 from okienko.core.database import UNREACHABLE, raw_connection, transaction
+from okienko.core.limits import sweep
 from okienko.core.service import Service
 from okienko.core.site.digest import queue_digest
 from okienko.core.site.settings import SiteSettings
@@ -32,6 +33,8 @@ HOURLY = "7 * * * *"
 """Hourly, though the work is daily: what is not due costs one query, and what failed is tried again within the hour."""
 TWICE_AN_HOUR = "*/30 * * * *"
 """The digest may be due at any full hour."""
+FREQUENTLY = "*/5 * * * *"
+"""So often that what strangers fill a table with is soon gone again."""
 _PATIENCE = timedelta(seconds=30)
 
 
@@ -61,6 +64,11 @@ async def _schedule(service: Service) -> None:
 
         manager.schedule("audit_daily", HOURLY)(audit)
         manager.schedule("digest", TWICE_AN_HOUR)(digest)
+
+        async def sweep_allowances(_: Schedule) -> None:
+            await _sweep(service)
+
+        manager.schedule("sweep_allowances", FREQUENTLY)(sweep_allowances)
         await manager.run()
     finally:
         with contextlib.suppress(*UNREACHABLE, asyncpg.PostgresError):
@@ -85,6 +93,13 @@ async def _digest(service: Service) -> None:
     else:
         if queued:
             log.info("digest queued", action="digest", mails=queued)
+
+
+async def _sweep(service: Service) -> None:
+    try:
+        await sweep(service.engine, service.now())
+    except OkienkoError as error:
+        log.warning("allowances not swept", action="sweep_allowances", problem=str(error))
 
 
 async def audit_start(service: Service, role: str) -> None:

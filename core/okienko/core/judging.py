@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 from okienko.core.calls import Calls
 from okienko.core.facts import FactBook, Keyed
+from okienko.core.repeats import REPEAT
 from okienko.plugins.ports import (
     CaseLink,
     Classification,
@@ -40,6 +41,8 @@ class Judged:
     merge: Merge | None = None
     mentions: tuple[CaseLink, ...] = ()
     """Cases whose number the message names, though it does not belong there by itself: a person may want to join them."""
+    repeats: bool = False
+    """Whether it is the same recovery request again."""
 
 
 def judge(
@@ -49,8 +52,12 @@ def judge(
     policies: Sequence[MessagePolicy],
     pack: ProcedurePack,
     calls: Calls,
+    decision: Decision | None = None,
 ) -> Judged:
-    """Duplicate, suppressed, merged or a new case; the book learns of a new case so that the batch's next member sees it."""
+    """Duplicate, suppressed, merged or a new case; the book learns of a new case so that the batch's next member sees it.
+
+    `decision`: the first one on the message, if it was made already.
+    """
     if (original := book.original_of(keyed)) is not None:
         return Judged(keyed, Outcome.DUPLICATE, f"same as {original}", book.case_of_envelope.get(original))
     facts = book.facts(keyed)
@@ -60,10 +67,14 @@ def judge(
     if isinstance(verdict, Merge) and not pack.outranks_threading(classification):
         book.case_of_envelope[keyed.envelope_id] = verdict.case_id
         return Judged(keyed, Outcome.MERGED, verdict.reason, verdict.case_id, merge=verdict)
-    decision = calls.ask(pack, lambda: pack.decide(keyed.message, classification, Evidence()))
-    case_id = uuid4()
     if silenced is None and keyed.correspondent is None:
         silenced = "no_sender"
+    if (case_id := book.repeated(keyed, answered=silenced is None)) is not None:
+        book.case_of_envelope[keyed.envelope_id] = case_id
+        return Judged(keyed, Outcome.MERGED, REPEAT, case_id, merge=Merge(case_id, REPEAT), repeats=True)
+    if decision is None:
+        decision = calls.ask(pack, lambda: pack.decide(keyed.message, classification, Evidence()))
+    case_id = uuid4()
     book.case_of_envelope[keyed.envelope_id] = case_id
     link = CaseLink(case_id, None, CaseState.DECIDED, keyed.correspondent)
     book.opened(keyed, link, answered=silenced is None)
@@ -109,4 +120,5 @@ def opened_row(judged: Judged, channel: str, connector: str, at: datetime) -> di
         "origin_message_id": message.message_id,
         "silenced": judged.silenced,
         "opened_at": at,
+        "request_key": judged.keyed.request_key,
     }

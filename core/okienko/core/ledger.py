@@ -10,7 +10,7 @@ from okienko.metrics.ledger import Ledger
 _COUNTS = """
 SELECT (SELECT count(*) FROM envelope) AS received,
        (SELECT count(*) FROM case_message WHERE role = 'opened') AS cased,
-       (SELECT count(*) FROM case_message WHERE role = 'merged') AS merged,
+       (SELECT count(*) FROM case_message WHERE role IN ('merged', 'repeated')) AS merged,
        (SELECT count(*) FROM envelope WHERE outcome IN ('suppressed', 'duplicate')) AS suppressed,
        (SELECT count(*) FROM parked WHERE job = 'process' AND state = 'parked') AS parked,
        (SELECT count(*) FROM reset_action WHERE state = 'waiting') AS actions

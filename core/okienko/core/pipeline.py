@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from okienko.core import envelopes
+from okienko.core import envelopes, repeats
 from okienko.core.audit.personal import decision_personal
 from okienko.core.audit.vault import Vault
 from okienko.core.calls import Calls
@@ -23,17 +23,19 @@ from okienko.core.facts import Keyed, gather
 from okienko.core.intake import INLINE_LIMIT
 from okienko.core.jobs import Job
 from okienko.core.judging import Judged, judge, opened_row
+from okienko.core.limits import Limit
 from okienko.core.parking import park
+from okienko.core.repeats import RequestKeys
 from okienko.metrics import catalogue as metrics
 from okienko.plugins.errors import MisconfiguredError, TransientError
-from okienko.plugins.ports import Channel, Classification, MessagePolicy, ProcedurePack
-from okienko.schemas import CaseState, Envelope, EventType, Outcome
+from okienko.plugins.ports import Channel, Classification, Evidence, MessagePolicy, ProcedurePack
+from okienko.schemas import CaseState, Decision, Envelope, EventType, Outcome
 
 log = structlog.get_logger(__name__)
 
 _CASE_COLUMNS = (
     "id", "kind", "procedure", "state", "channel", "connector", "mailbox", "subject", "requester_name", "requester_address",
-    "person", "decision", "description", "origin_message_id", "silenced", "opened_at",
+    "person", "decision", "description", "origin_message_id", "silenced", "opened_at", "request_key",
 )  # fmt: skip
 _LOCK = "SELECT id FROM envelope WHERE id = ANY($1::uuid[]) AND outcome = 'received' ORDER BY seq FOR UPDATE"
 _FINISH = """
@@ -45,6 +47,8 @@ INSERT INTO thread_ref (mailbox, ref, case_id) SELECT * FROM unnest($1::text[], 
 """
 # Locked, so that a case that is being registered or closed at this moment is seen as it will be.
 _MERGED_INTO = "SELECT id, state FROM cases WHERE id = ANY($1::uuid[]) ORDER BY seq FOR NO KEY UPDATE"
+_ANSWER_CAP = "answer_cap"
+"""The reason of a Silence by which a policy says so (loopguard)."""
 _GROUP_OCTETS = 16 << 20
 """Most octets of messages held, on disk or in memory, and parsed at a time."""
 _LARGE_SECONDS = 300.0
@@ -56,6 +60,8 @@ class _Reading:
     keyed: Keyed
     classification: Classification
     envelope: Envelope
+    decision: Decision | None = None
+    """The first one, where it was needed to read what is asked."""
 
 
 class Pipeline:
@@ -72,6 +78,7 @@ class Pipeline:
         vault: Vault,
         spool: Path,
         calls: Calls,
+        repeats: RequestKeys | None = None,
     ) -> None:
         self._engine = engine
         self._now = now
@@ -81,6 +88,7 @@ class Pipeline:
         self._vault = vault
         self._spool = spool
         self._calls = calls
+        self._repeats = repeats
 
     async def process(self, ids: Sequence[UUID]) -> list[None | Exception]:
         """Process the batch in few commits; where one fails for a reason in the data, each alone, and park what still fails.
@@ -152,8 +160,13 @@ class Pipeline:
             message = self._calls.ask(channel, lambda: channel.parse(item.envelope, item.raw))
             pack, calls = self._pack, self._calls
             numbers = calls.ask(pack, lambda: pack.numbers_in(message.subject))
-            keyed = Keyed(item.seq, item.envelope.id, item.envelope.mailbox, message, numbers)
-            return _Reading(keyed, calls.ask(pack, lambda: pack.classify(message)), item.envelope)
+            classification = calls.ask(pack, lambda: pack.classify(message))
+            decision, key, mailbox = None, None, item.envelope.mailbox
+            if self._repeats is not None and self._repeats.may_repeat(classification):
+                decision = calls.ask(pack, lambda: pack.decide(message, classification, Evidence()))
+                key = self._repeats.of(mailbox, message, classification, decision, item.raw)
+            keyed = Keyed(item.seq, item.envelope.id, mailbox, message, numbers, key)
+            return _Reading(keyed, classification, item.envelope, decision)
         except Exception as error:  # a parser's or pack's failure concerns this message only
             return item.envelope.id, error
 
@@ -164,16 +177,24 @@ class Pipeline:
             open_ids = {row["id"] for row in await raw.fetch(_LOCK, [r.keyed.envelope_id for r in ready])}
             work = [r for r in ready if r.keyed.envelope_id in open_ids]
             work.sort(key=lambda reading: reading.keyed.seq)
-            book = await gather(raw, [r.keyed for r in work], now)
+            window = self._repeats.window if self._repeats else timedelta()
+            book = await gather(raw, [r.keyed for r in work], now, repeats_for=window)
 
             def decide() -> list[tuple[Judged, Envelope]]:
                 policies, pack, calls = self._policies, self._pack, self._calls
-                return [(judge(r.keyed, r.classification, book, policies, pack, calls), r.envelope) for r in work]
+                return [
+                    (judge(r.keyed, r.classification, book, policies, pack, calls, r.decision), r.envelope)
+                    for r in work
+                ]
 
             judged = await self._calls.apart(self._pack, "decide", decide)
             await self._write(connection, raw, judged, now)
         for result, envelope in judged:
             metrics.MESSAGES.labels(result.outcome.value).inc()
+            if result.repeats:
+                metrics.LIMITS.labels(Limit.REPEAT.value).inc()
+            if result.silenced == _ANSWER_CAP:
+                metrics.LIMITS.labels(Limit.ANSWERS_DAY.value).inc()
             metrics.MESSAGE_BYTES.observe(envelope.size)
             if result.classification and result.decision:
                 outcome = result.decision.outcome
@@ -190,10 +211,7 @@ class Pipeline:
         merged = [(j, i) for j, i in judged if j.outcome is Outcome.MERGED]
         rows = [opened_row(j, e.channel.value, e.connector, now) for j, e in opened]
         await raw.copy_records_to_table("cases", records=[tuple(r.values()) for r in rows], columns=_CASE_COLUMNS)
-        links = [
-            (j.keyed.envelope_id, j.case_id, "opened" if j.outcome is Outcome.CASED else "merged", now)
-            for j, _ in opened + merged
-        ]
+        links = [(j.keyed.envelope_id, j.case_id, _role(j), now) for j, _ in opened + merged]
         await raw.copy_records_to_table("case_message", records=links, columns=("envelope_id", "case_id", "role", "at"))
         refs = sorted({(j.keyed.mailbox, ref, j.case_id) for j, _ in opened + merged for ref in j.keyed.refs}, key=str)
         if refs:
@@ -208,8 +226,15 @@ class Pipeline:
         if merged:
             rows = await raw.fetch(_MERGED_INTO, [j.case_id for j, _ in merged])
             states = {row["id"]: row["state"] for row in rows}
-            # A case without its number takes its mails along when it is registered.
-            noted = [str(j.keyed.envelope_id) for j, _ in merged if states.get(j.case_id) != CaseState.DECIDED]
+            again = [(j.case_id, j.keyed.envelope_id) for j, _ in merged if j.repeats and j.case_id]
+            first, limited = await repeats.count(raw, again, now)
+            await append(raw, limited)
+            # A case without its number takes its mails along when it is registered. Of repeats, the first is enough.
+            noted = [
+                str(j.keyed.envelope_id)
+                for j, _ in merged
+                if states.get(j.case_id) != CaseState.DECIDED and (not j.repeats or j.keyed.envelope_id in first)
+            ]
             await enqueue(connection, Job.FOLLOW_UP, noted)
             closed = sorted(str(case_id) for case_id, state in states.items() if state == CaseState.CLOSED)
             await enqueue(connection, Job.REOPEN, closed)
@@ -231,11 +256,16 @@ class Pipeline:
             }  # fmt: skip
             if judged.mentions:
                 about["mentions"] = [str(link.case_id) for link in judged.mentions]
-            return [
+            events = [
                 NewEvent(case_id, EventType.OPENED, envelope.received_at, about, envelope.connector),
                 NewEvent(case_id, EventType.DECIDED, now, decided, self._pack.name, personal),
             ]
-        if judged.outcome is Outcome.MERGED and case_id and judged.merge:
+            if judged.silenced == _ANSWER_CAP:
+                why = "the sender has had the automatic answers of the day: this case gets none"
+                limit = {"limit": Limit.ANSWERS_DAY.value, "why": why}
+                events.append(NewEvent(case_id, EventType.LIMITED, now, limit))
+            return events
+        if judged.outcome is Outcome.MERGED and case_id and judged.merge and not judged.repeats:
             data = {"envelope": envelope_id, "by": judged.reason, "sender_differs": judged.merge.sender_differs}
             return [NewEvent(case_id, EventType.MESSAGE_ADDED, now, data, envelope.connector)]
         if judged.outcome is Outcome.SUPPRESSED and case_id:
@@ -264,3 +294,9 @@ class Pipeline:
             )
         metrics.PARKED.labels(Job.PROCESS, reason.value).inc()
         metrics.MESSAGES.labels(Outcome.PARKED.value).inc()
+
+
+def _role(judged: Judged) -> str:
+    if judged.outcome is Outcome.CASED:
+        return "opened"
+    return "repeated" if judged.repeats else "merged"

@@ -15,10 +15,11 @@ from okienko.core.actions.links import Links
 from okienko.core.actions.machine import ActionPolicy, Risk
 from okienko.core.actions.people import People
 from okienko.core.actions.seals import Seals
-from okienko.core.assessing import Assessing, Limits
+from okienko.core.assessing import Assessing
 from okienko.core.attempts import Attempts
 from okienko.core.audit.vault import Vault
 from okienko.core.calls import Calls
+from okienko.core.holding import AccountLimits
 from okienko.core.settings import CoreSettings
 from okienko.core.starting import Starting
 from okienko.core.typing_in import TypingIn
@@ -65,6 +66,11 @@ class Recovery:
             cool_down=timedelta(minutes=settings.cool_down_minutes),
         )
         attempts = Attempts(engine, now)
+        limits = AccountLimits(
+            seals,
+            actions_per_day=settings.actions_per_account_per_day,
+            lookups_per_day=settings.lookups_per_account_per_day,
+        )
         starting = Starting(identity, calls)
         backends = {identity.name: starting}
         domain = settings.message_domain
@@ -73,7 +79,7 @@ class Recovery:
             identity=starting,
             assessing=Assessing(
                 engine, now, channels=channels, pack=pack, identity=identity, starting=starting, sender=sender, verifying=verifying,
-                vault=vault, policy=policy, seals=seals, limits=Limits(settings.actions_per_account_per_day), spool=settings.home / "spool",
+                vault=vault, policy=policy, seals=seals, limits=limits, spool=settings.home / "spool",
                 calls=calls, attempts=attempts,
             ),
             execution=Execution(

@@ -42,8 +42,13 @@ _REGISTERED = """
 UPDATE cases c SET csd_backend = $1, csd_number = d.number, state = d.state, closed_at = d.closed_at
 FROM unnest($2::uuid[], $3::text[], $4::text[], $5::timestamptz[]) AS d(id, number, state, closed_at) WHERE c.id = d.id
 """
-MERGED = "SELECT envelope_id, case_id FROM case_message WHERE case_id = ANY($1::uuid[]) AND role = 'merged' ORDER BY at"
-"""Messages that were added to the cases, some perhaps before there was a ticket to note them in."""
+MERGED = """
+(SELECT envelope_id, case_id FROM case_message WHERE case_id = ANY($1::uuid[]) AND role = 'merged' ORDER BY at)
+UNION ALL
+(SELECT DISTINCT ON (case_id) envelope_id, case_id FROM case_message WHERE case_id = ANY($1::uuid[]) AND role = 'repeated'
+ ORDER BY case_id, at, envelope_id)
+"""
+"""Messages that were added to the cases, some perhaps before there was a ticket to note them in; of repeats the first."""
 
 
 async def find_or_create(calls: Calls, csd: CsdBackend, rows: Sequence[Any]) -> dict[UUID, CsdRef]:

@@ -81,17 +81,22 @@ cases = sa.Table(
     sa.Column("csd_number", sa.Text),
     sa.Column("opened_at", _TIME, nullable=False),
     sa.Column("closed_at", _TIME),
+    sa.Column("request_key", sa.LargeBinary, comment="What a recovery request asks, as a keyed hash; see okienko.core.repeats"),
+    sa.Column("repeats", sa.Integer, nullable=False, server_default="0", comment="How often the same request came again"),
+    sa.Column("held_by", sa.Uuid, comment="The open reset action for the same account, because of which there is none of its own"),
     sa.Index("ix_cases_csd_number", "csd_number"),
     sa.Index("ix_cases_opened_at", "opened_at"),
     sa.Index("ix_cases_unanswered", "requester_address", postgresql_where=sa.text("state = 'decided'")),
-)
+    sa.Index("ix_cases_request_key", "request_key", postgresql_where=sa.text("request_key IS NOT NULL AND state <> 'closed'")),
+    sa.Index("ix_cases_held_by", "held_by", postgresql_where=sa.text("held_by IS NOT NULL")),
+)  # fmt: skip
 
 case_message = sa.Table(
     "case_message",
     metadata,
     sa.Column("envelope_id", sa.Uuid, sa.ForeignKey("envelope.id"), primary_key=True),
     sa.Column("case_id", sa.Uuid, sa.ForeignKey("cases.id"), nullable=False, index=True),
-    sa.Column("role", sa.Text, nullable=False, comment="opened or merged"),
+    sa.Column("role", sa.Text, nullable=False, comment="opened, merged or repeated"),
     sa.Column("at", _TIME, nullable=False),
 )
 
@@ -353,4 +358,12 @@ keyring = sa.Table(
     sa.Column("purpose", sa.Text, nullable=False, comment="vault or anchor"),
     sa.Column("made_at", _TIME, nullable=False),
     comment="Which keys belong to this database, by their ids; the keys themselves are never here",
+)
+
+allowance = sa.Table(
+    "allowance",
+    metadata,
+    sa.Column("key", sa.LargeBinary, primary_key=True),
+    sa.Column("spent_until", _TIME, nullable=False, index=True),
+    comment="How much of a limit somebody has used up; a row whose time is over says nothing and goes",
 )

@@ -8,7 +8,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from importlib.metadata import entry_points, version
 from pathlib import Path
@@ -31,6 +31,7 @@ from okienko.core.envelopes import sweep
 from okienko.core.intake import DurableIntake
 from okienko.core.pipeline import Pipeline
 from okienko.core.recovery import Recovery, sender_proof
+from okienko.core.repeats import RequestKeys
 from okienko.core.settings import CoreSettings, load_core_settings, refuse_unknown
 from okienko.core.site.settings import SiteSettings
 from okienko.core.verifying import Verifying
@@ -156,14 +157,17 @@ async def open_service(
         policies = [pick(plugins.policies, name, "OKIENKO_POLICIES") for name in settings.policies]
         await csd.start()
         calls = Calls(settings.plugin_timeout, on_stop=plugins.stop, on_resume=plugins.resume)
-        pipeline = Pipeline(
-            engine, now, channels=plugins.channels, policies=policies, pack=pack,
-            vault=vault, spool=settings.home / "spool", calls=calls,
-        )  # fmt: skip
         site = load_settings(SiteSettings, environ)
         ring = vault.source.load()
         older = [key.derive("links") for key in ring.keys if key.purpose == "vault"]
         links = Links(ring.current("vault").derive("links"), site.public_url, older)
+        sender = sender_proof(environ)
+        window = timedelta(hours=settings.repeat_hours)
+        requests = RequestKeys(ring.current("vault").derive("requests"), sender, window=window)
+        pipeline = Pipeline(
+            engine, now, channels=plugins.channels, policies=policies, pack=pack, vault=vault, spool=settings.home / "spool",
+            calls=calls, repeats=requests if window else None,
+        )  # fmt: skip
         delivery = Delivery(
             engine, now, channels=plugins.channels, csd=csd, pack=pack, links=links,
             message_domain=settings.message_domain, calls=calls,
@@ -171,7 +175,7 @@ async def open_service(
         verifying = find_verifying(plugins, settings, environ)
         recovery = Recovery.build(
             engine, now, settings=settings, channels=plugins.channels, identity=identity, pack=pack, links=links,
-            seals=Seals(keys), sender=sender_proof(environ), verifying=verifying, vault=vault, calls=calls,
+            seals=Seals(keys), sender=sender, verifying=verifying, vault=vault, calls=calls,
         )  # fmt: skip
         service = Service(
             settings=settings,

@@ -82,6 +82,17 @@ class CoreSettings(PluginSettings):
     actions_per_account_per_day: int = Field(
         default=2, ge=1, description="Reset actions for one account in a day; more go to a human"
     )
+    lookups_per_account_per_day: int = Field(
+        default=10,
+        ge=1,
+        description="Requests for one account in a day that it is looked up for; more go to a human. Proved and unproved ones are counted apart",
+    )
+    repeat_hours: int = Field(
+        default=24,
+        ge=0,
+        le=168,
+        description="Hours after its beginning in which the same recovery request again becomes part of the open case; 0: never",
+    )
     keyring: SecretStr | None = Field(
         default=None,
         description="Master and signing keys; unset: the file keys/keyring in the home folder, made at first start",

@@ -32,6 +32,7 @@ REGISTRATIONS = Counter(
 NOTIFICATIONS = Counter(
     "okienko_notifications", "Messages to people, by kind and result", ["kind", "result"], registry=REGISTRY
 )
+LIMITS = Counter("okienko_limits_reached", "Limits that somebody came up against", ["limit"], registry=REGISTRY)
 PARKED = Counter("okienko_parked", "Work parked for a person, by job and reason", ["job", "reason"], registry=REGISTRY)
 APPROVALS_FORGED = Counter(
     "okienko_approvals_forged",

@@ -206,7 +206,7 @@ class Merge:
 
     case_id: UUID
     reason: str
-    """`reference` or `number`."""
+    """`reference` or `number`; the core's own is `repeat`."""
     sender_differs: bool = False
 
 

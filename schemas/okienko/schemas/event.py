@@ -26,6 +26,8 @@ class EventType(StrEnum):
     ACTION_PROPOSED = "action_proposed"
     ASSESSED = "assessed"
     APPLICATION_TYPED = "application_typed"
+    LIMITED = "limited"
+    """A limit held something back, or made it part of what is there."""
     ACTION_APPROVED = "action_approved"
     ACTION_EXECUTED = "action_executed"
     ACTION_ENDED = "action_ended"

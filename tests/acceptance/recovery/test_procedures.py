@@ -6,14 +6,27 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from uuid import uuid4
 
 import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 
-from acceptance.recovery.letters import Citizen, Notary, address, citizen, letter_a, letter_b, proved
+from acceptance.recovery.letters import (
+    GENITIVE,
+    YEAR,
+    Citizen,
+    Notary,
+    address,
+    citizen,
+    letter,
+    letter_a,
+    letter_b,
+    proved,
+)
 from acceptance.recovery.peers import PEERS, Peer
 from acceptance.recovery.stage import ANNA, BERTA, Stage, stage
+from corpus import PHRASE_A
 from okienko.core.actions.activation import LinkSpentError
 from okienko.core.actions.approvals import Actor
 from okienko.core.actions.machine import ActionRefusedError
@@ -209,8 +222,10 @@ async def test_what_was_shown_is_what_counts(desk: Stage, peer: Peer) -> None:
 async def test_a_flood_for_one_account_makes_one_action_at_a_time_and_two_in_a_day(desk: Stage, peer: Peer) -> None:
     login = await has(peer, citizen())
     approvals = desk.service.recovery.approvals
+    text = f"{PHRASE_A} {GENITIVE}, rok urodzenia {YEAR}\n"
     for expected in (1, 1, 0):
-        flood = [letter_a(login) for _ in range(4 if expected else 1)]
+        # Each with another attachment: what is the same in everything would be one case.
+        flood = [letter(login, text, ("uwagi.pdf", uuid4().bytes)) for _ in range(4 if expected else 1)]
         cases = await asyncio.gather(*map(desk.arrives, flood))
         found = [await desk.assessed(case) for case in cases]
         proposed = [case for case, assessed in zip(cases, found, strict=True) if "why" not in assessed]

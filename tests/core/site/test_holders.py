@@ -10,6 +10,7 @@ import pytest
 
 from okienko.core import logs
 from okienko.core.actions.machine import Risk
+from okienko.core.audit.entries import AuditAction
 from okienko.plugins.errors import TransientError
 from okienko.plugins.identity import StaleError
 from okienko.schemas import ActionState
@@ -138,6 +139,8 @@ async def test_an_address_that_tries_too_often_has_to_wait(desk: Desk) -> None:
         assert statuses == [404] * 30 + [429]
         late = await stranger.get(f"/activate/{token}")
         assert (late.status_code, late.headers["retry-after"]) == (429, "60")
+        (told,) = desk.recorded(AuditAction.LIMITED)
+        assert (told.actor, told.reason) == ("visitor", "holder")
         desk.clock.advance(timedelta(minutes=5))
         assert (await stranger.get(f"/activate/{token}")).status_code == 200
 

@@ -23,7 +23,6 @@ from okienko.core.site.actionview import plain_name
 from okienko.core.site.addresses import client_address, limit_key
 from okienko.core.site.applications import Pile
 from okienko.core.site.language import catalogue, language_of
-from okienko.core.site.limits import RateLimiter
 from okienko.core.site.queue import BadCursorError, decode_cursor, encode_cursor
 from okienko.core.site.render import age, breakable, size
 from okienko.core.site.settings import SiteSettings
@@ -31,7 +30,6 @@ from okienko.core.typeddata import Wrong
 from okienko.core.typing_in import Refusal
 from okienko.plugins.errors import MisconfiguredError
 from okienko.plugins.settings import load_settings
-from okienko.plugins.testing.doubles import FixedClock
 from okienko.schemas import ActionState, EventType, NotificationKind, Procedure, Verdict
 from rigs.site import OLD, Desk
 
@@ -203,25 +201,6 @@ def test_one_subscriber_of_ipv6_is_one_address() -> None:
     assert limit_key("2001:db8::1") == limit_key("2001:db8::ffff:1") != limit_key("2001:db8:0:1::1")
     assert limit_key("198.51.100.1") == "198.51.100.1"
     assert limit_key("unknown") == "unknown"
-
-
-@given(st.lists(st.integers(0, 120), max_size=60))
-def test_a_limit_lets_through_what_it_says(waits: list[int]) -> None:
-    clock = FixedClock()
-    limiter = RateLimiter(clock, burst=5, period=timedelta(seconds=100))
-    allowed, begun = 0, clock()
-    for wait in waits:
-        clock.advance(timedelta(seconds=wait))
-        allowed += limiter.take("a")
-    assert allowed <= 5 + (clock() - begun).total_seconds() * 5 / 100
-    assert allowed >= min(5, len(waits))
-
-
-def test_a_limiter_does_not_grow_without_end() -> None:
-    limiter = RateLimiter(FixedClock(), burst=1, period=timedelta(seconds=1))
-    for n in range(10_100):
-        limiter.take(str(n))
-    assert len(limiter._buckets) == 10_000
 
 
 @given(st.datetimes(datetime(1971, 1, 1), datetime(2200, 1, 1)), st.uuids())  # noqa: DTZ001  made aware below

@@ -44,6 +44,8 @@ class AuditAction(StrEnum):
     """The person was sent the link to set a new password."""
     ACTIVATION_USED = "activation_used"
     """The holder of the link set a new password."""
+    LIMITED = "limited"
+    """A limit on attempts held something back."""
     CLOSE_REQUESTED = "close_requested"
     CLOSED = "closed"
     REOPENED = "reopened"
@@ -131,6 +133,7 @@ _OF_EVENT = {
     EventType.ACTION_PROPOSED: AuditAction.ACTION_PROPOSED,
     EventType.ASSESSED: AuditAction.DECIDED,
     EventType.APPLICATION_TYPED: AuditAction.APPLICATION_TYPED,
+    EventType.LIMITED: AuditAction.LIMITED,
     EventType.ACTION_APPROVED: AuditAction.ACTION_APPROVED,
     EventType.ACTION_EXECUTED: AuditAction.ACTION_EXECUTED,
     EventType.ACTION_ENDED: AuditAction.ACTION_ENDED,

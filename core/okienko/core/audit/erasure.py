@@ -23,7 +23,7 @@ from okienko.schemas import CaseState, Decision
 _ENVELOPES = "SELECT id FROM envelope WHERE case_id = $1 ORDER BY seq FOR UPDATE"
 _CASE = """
 UPDATE cases SET subject = '', requester_name = NULL, requester_address = NULL, person = NULL, description = '',
-       origin_message_id = NULL, silenced = 'erased', decision = $2 WHERE id = $1
+       origin_message_id = NULL, silenced = 'erased', request_key = NULL, decision = $2 WHERE id = $1
 """
 _STATEMENTS = (
     "UPDATE notification SET to_name = '', to_address = '', subject = '', text = '', in_reply_to = NULL WHERE case_id = $1",

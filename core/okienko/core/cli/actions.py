@@ -144,6 +144,8 @@ def describe(shown: Mapping[str, Any]) -> Iterator[str]:
         f" -> {clean(shown['new_login'])}" if shown["new_login"] else ""
     )
     yield f"  steps     {', '.join(shown['steps'])}"
+    if shown["further_requests"]:
+        yield f"  further   {shown['further_requests']} more requests for the account came in"
     yield f"  expires   {shown['expires_at']:%Y-%m-%d %H:%M} UTC"
     if shown["not_before"]:
         yield f"  not before {shown['not_before']:%Y-%m-%d %H:%M} UTC"

@@ -174,6 +174,7 @@ _SENTENCES: dict[str, Any] = {
         + (f"; no reset action: {d['why']}" if d.get("why") else "")
     ),
     "application_typed": lambda d, _: f"typed beside the picture of the application: {d.get('fields') or 'nothing'}",
+    "limited": lambda d, _: f"limit `{d.get('limit')}`: {d.get('why')}",
     "action_approved": lambda d, _: f"reset action approved, checked: {d.get('checked') or 'nothing'}",
     "action_executed": lambda d, _: (
         f"reset action carried out at {d.get('backend')}: {d.get('fields') or 'nothing'} written"

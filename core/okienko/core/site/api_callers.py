@@ -42,7 +42,7 @@ class Callers:
         try:
             person = await self._site.oidc.tokens.access_token(token)
         except TokenRefusedError as error:
-            self._site.limit(self._site.sign_in_limit, request)
+            await self._site.limit(self._site.sign_in_limit, request)
             await self._site.note(request, AuditAction.SIGN_IN_FAILED, "oidc:?", reason=str(error))
             raise ApiError("bad-token", str(error)) from None
         await self._site.require(request, person, *roles)

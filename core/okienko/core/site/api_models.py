@@ -51,6 +51,9 @@ class ActionLine(Model):
     ended_at: UtcDatetime | None
     approved_by: tuple[str, ...]
     approvals_needed: int
+    further_requests: int = Field(
+        description="The same request again, and other cases for the account that wait because of this action"
+    )
 
 
 class ActionList(Model):
@@ -230,6 +233,7 @@ def to_line(line: Line, needed: int) -> ActionLine:
         id=line.id, case_id=line.case_id, number=line.number, procedure=line.procedure, risk=line.risk, state=line.state,
         old_login=line.old_login, new_login=line.new_login, created_at=line.created_at, expires_at=line.expires_at,
         not_before=line.not_before, ended_at=line.ended_at, approved_by=line.approvers, approvals_needed=needed,
+        further_requests=line.further,
     )  # fmt: skip
 
 
@@ -240,7 +244,8 @@ def to_detail(whole: Whole, needed: int, *, decision: str) -> ActionDetail:
         id=a.frozen.action_id, case_id=a.frozen.case_id, number=whole.case.csd.number if whole.case.csd else None,
         procedure=whole.procedure, risk=a.risk, state=a.state, old_login=a.frozen.old_login, new_login=a.frozen.new_login,
         created_at=a.created_at, expires_at=a.expires_at, not_before=a.not_before, ended_at=whole.ended_at,
-        approved_by=tuple(sorted(a.agreed_by)), approvals_needed=needed, backend=a.frozen.backend,
+        approved_by=tuple(sorted(a.agreed_by)), approvals_needed=needed,
+        further_requests=whole.further.repeats + whole.further.others, backend=a.frozen.backend,
         account_ref=a.frozen.account_ref, steps=a.frozen.steps, must_check=a.frozen.must_check, digest=a.frozen.digest,
         decision=decision, decision_unchanged=decision == a.frozen.decision_sha256, reason=a.reason,
         ended_by=whole.ended_by, rules=whole.case.decision.results,

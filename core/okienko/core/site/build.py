@@ -19,6 +19,7 @@ from okienko.core.picturing import Picturing
 from okienko.core.site.applications import Applications
 from okienko.core.site.context import Site
 from okienko.core.site.documents import Documents
+from okienko.core.site.limits import HOLDER, SIGN_IN, RateLimiter
 from okienko.core.site.local import LocalAdmins
 from okienko.core.site.queue import Queue
 from okienko.core.site.records import Recorder
@@ -72,6 +73,8 @@ async def open_site(
             local=LocalAdmins(engine, now),
             decision_sha256=decision_sha256,
             oidc=provider,
+            holder_limit=RateLimiter(engine, now, HOLDER),
+            sign_in_limit=RateLimiter(engine, now, SIGN_IN),
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
@@ -22,7 +22,7 @@ from okienko.core.site.addresses import client_address, limit_key
 from okienko.core.site.applications import Applications
 from okienko.core.site.documents import Documents
 from okienko.core.site.forms import BadRequestError, Form, read_form
-from okienko.core.site.limits import RateLimiter
+from okienko.core.site.limits import RateLimiter, Taken
 from okienko.core.site.local import LocalAdmins
 from okienko.core.site.people import Person, Role
 from okienko.core.site.queue import Queue
@@ -70,20 +70,19 @@ class Site:
     """How the engine freezes a decision into an action; what is shown must give the same."""
     oidc: Oidc | None
     """The identity provider; None: administrators are local."""
-    holder_limit: RateLimiter = field(init=False)
-    sign_in_limit: RateLimiter = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.holder_limit = RateLimiter(self.now, burst=30, period=timedelta(minutes=5))
-        self.sign_in_limit = RateLimiter(self.now, burst=20, period=timedelta(minutes=5))
+    holder_limit: RateLimiter
+    sign_in_limit: RateLimiter
 
     def origin(self, request: Request) -> str:
         """The address that a request comes from."""
         return client_address(request, self.settings.trusted_proxies)
 
-    def limit(self, limiter: RateLimiter, request: Request) -> None:
+    async def limit(self, limiter: RateLimiter, request: Request) -> None:
         """Count a request. Raises BadRequestError (429) when its address makes too many."""
-        if not limiter.take(limit_key(self.origin(request))):
+        taken = await limiter.take(limit_key(self.origin(request)))
+        if taken is Taken.FIRST_REFUSED:
+            await self.note(request, AuditAction.LIMITED, "visitor", reason=limiter.allowance.limit.value)
+        if taken is not Taken.ALLOWED:
             raise BadRequestError("too_many", 429)
 
     async def note(

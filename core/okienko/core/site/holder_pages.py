@@ -42,7 +42,7 @@ class _Holder:
 
     async def activation(self, request: Request) -> Response:
         """The form for a new password."""
-        self._site.limit(self._site.holder_limit, request)
+        await self._site.limit(self._site.holder_limit, request)
         try:
             link = await self._site.activation.look_up(request.path_params["token"])
         except LinkSpentError:
@@ -62,7 +62,7 @@ class _Holder:
 
     async def set_password(self, request: Request) -> Response:
         """Pass the new password on."""
-        self._site.limit(self._site.holder_limit, request)
+        await self._site.limit(self._site.holder_limit, request)
         form = await self._site.token_form(request)
         token, password = request.path_params["token"], form.one("password")
         try:
@@ -85,7 +85,7 @@ class _Holder:
 
     async def ask_to_stop(self, request: Request) -> Response:
         """The page that asks before it stops: mail programs open links by themselves."""
-        self._site.limit(self._site.holder_limit, request)
+        await self._site.limit(self._site.holder_limit, request)
         action = await self._site.approvals.find_by_stop_token(request.path_params["token"])
         if action is None:
             return self._spent(request)
@@ -95,7 +95,7 @@ class _Holder:
 
     async def stop(self, request: Request) -> Response:
         """Stop the change."""
-        self._site.limit(self._site.holder_limit, request)
+        await self._site.limit(self._site.holder_limit, request)
         await self._site.token_form(request)
         token = request.path_params["token"]
         try:

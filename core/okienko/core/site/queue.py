@@ -43,6 +43,8 @@ STATES: Mapping[Tab, tuple[ActionState, ...]] = {
         ActionState.SUPERSEDED,
     ),
 }  # fmt: skip
+MOST_MESSAGES = 500
+MOST_NUMBERS = 20
 
 
 class BadCursorError(ValueError):
@@ -67,6 +69,8 @@ class Line:
     not_before: datetime | None
     ended_at: datetime | None
     approvers: tuple[str, ...]
+    further: int
+    """Further requests: the same one again, and other cases for the same account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,18 @@ class Page:
 
     lines: tuple[Line, ...]
     next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Further:
+    """What else came in for the account while the action was open."""
+
+    repeats: int
+    """How often the same request came again."""
+    others: int
+    """Other cases, which wait for a human because of this action."""
+    numbers: tuple[str, ...]
+    """CSD numbers of the newest of them, at most MOST_NUMBERS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,19 +106,27 @@ class Whole:
     envelopes: tuple[UUID, ...]
     typed_beside: bool
     """Whether the case's application could not be read in full, so that people type it beside its picture."""
+    further: Further
     names: Mapping[str, str]
     """Names for people, by lasting name."""
 
 
 _LIST = """
 SELECT a.id, a.case_id, c.csd_number, a.procedure, a.risk, a.state, a.old_login, a.new_login, a.steps, a.created_at, a.expires_at,
-       a.not_before, a.ended_at, a.digest
+       a.not_before, a.ended_at, a.digest,
+       c.repeats + (SELECT count(*) FROM cases h WHERE h.held_by = a.id) AS further
 FROM reset_action a JOIN cases c ON c.id = a.case_id
 WHERE a.state = ANY($1::text[]) AND ($2::timestamptz IS NULL OR {after})
 ORDER BY a.created_at {order}, a.id {order} LIMIT $4
 """
 _OLDEST_FIRST = _LIST.format(after="(a.created_at, a.id) > ($2, $3::uuid)", order="ASC")
 _NEWEST_FIRST = _LIST.format(after="(a.created_at, a.id) < ($2, $3::uuid)", order="DESC")
+# What opened the case and what was added comes before the same request again, of which there may be a flood.
+_MESSAGES = """
+SELECT envelope_id FROM case_message WHERE case_id = $1
+ORDER BY role = 'opened' DESC, role = 'repeated', at, envelope_id LIMIT $2
+"""
+_HELD = "SELECT csd_number, count(*) OVER () AS n FROM cases WHERE held_by = $1 ORDER BY seq DESC LIMIT $2"
 # A name that somebody bears now: their last session's, or the local administrator's own.
 _NAMES = "SELECT DISTINCT ON (who) who, name FROM web_session WHERE who = ANY($1::text[]) ORDER BY who, seen_at DESC"
 
@@ -150,12 +174,12 @@ class Queue:
                 "SELECT id, case_id, at, type, actor, data::text AS data FROM event WHERE case_id = $1 ORDER BY id",
                 case_id,
             )
-            envelopes = await raw.fetch(
-                "SELECT envelope_id FROM case_message WHERE case_id = $1 ORDER BY at, envelope_id", case_id
-            )
+            envelopes = await raw.fetch(_MESSAGES, case_id, MOST_MESSAGES)
             typed_beside = await raw.fetchval(
                 "SELECT EXISTS (SELECT FROM signed_application WHERE case_id = $1)", case_id
             )
+            repeats = await raw.fetchval("SELECT repeats FROM cases WHERE id = $1", case_id)
+            held = await raw.fetch(_HELD, action_id, MOST_NUMBERS)
             people = {a.who for a in action.approvals} | {e["actor"] for e in events} | {more["ended_by"] or ""}
             names = await names_of(raw, people)
         return Whole(
@@ -165,6 +189,9 @@ class Queue:
             ended_at=more["ended_at"],
             case=cases.to_case(row),
             events=tuple(_event(e) for e in events),
+            further=Further(
+                repeats, held[0]["n"] if held else 0, tuple(row["csd_number"] for row in held if row["csd_number"])
+            ),
             envelopes=tuple(row["envelope_id"] for row in envelopes),
             typed_beside=typed_beside,
             names=names,
@@ -182,7 +209,7 @@ def _line(row: Any, approvals: Sequence[Approval]) -> Line:
     return Line(
         row["id"], row["case_id"], row["csd_number"], Procedure(row["procedure"]), Risk(row["risk"]), ActionState(row["state"]),
         row["old_login"], row["new_login"], "by_hand" in row["steps"], row["created_at"], row["expires_at"], row["not_before"],
-        row["ended_at"], tuple(distinct(counting)),
+        row["ended_at"], tuple(distinct(counting)), row["further"],
     )  # fmt: skip
 
 

@@ -73,7 +73,7 @@ class _SignIn:
     async def local(self, request: Request) -> Response:
         """A local administrator with a password."""
         form = await self._site.open_form(request)
-        self._site.limit(self._site.sign_in_limit, request)
+        await self._site.limit(self._site.sign_in_limit, request)
         name, wanted = form.one("name").strip(), local_path(form.one("next"))
         person = await self._site.local.sign_in(name, SecretStr(form.one("password")))
         if person is None:
@@ -130,7 +130,7 @@ class _SignIn:
     async def to_provider(self, request: Request) -> Response:
         """Off to the identity provider."""
         assert self._site.oidc is not None  # noqa: S101  the route exists only with a provider
-        self._site.limit(self._site.sign_in_limit, request)
+        await self._site.limit(self._site.sign_in_limit, request)
         asked = request.query_params.get("why", "")
         why = Why(asked) if asked in set(Why) else Why.SIGN_IN
         try:
@@ -149,7 +149,7 @@ class _SignIn:
     async def from_provider(self, request: Request) -> Response:
         """Back from the identity provider, with a code."""
         assert self._site.oidc is not None  # noqa: S101  as above
-        self._site.limit(self._site.sign_in_limit, request)
+        await self._site.limit(self._site.sign_in_limit, request)
         from okienko.core.site.oidc import NotSilentlyError
 
         secret, wanted, why = (request.cookies.get(self._cookie, "") + "~~").split("~")[:3]
@@ -207,7 +207,7 @@ class _SignIn:
 
     async def invitation(self, request: Request) -> Response:
         """The form to set an administrator up."""
-        self._site.limit(self._site.sign_in_limit, request)
+        await self._site.limit(self._site.sign_in_limit, request)
         try:
             return await self._set_up_form(request)
         except InvitationSpentError:
@@ -226,7 +226,7 @@ class _SignIn:
 
     async def set_up(self, request: Request) -> Response:
         """Make the administrator, and sign them in."""
-        self._site.limit(self._site.sign_in_limit, request)
+        await self._site.limit(self._site.sign_in_limit, request)
         form = await self._token_form(request)
         name, email = form["name"].strip().lower(), form["email"].strip()
         found: list[Problem] = []
