@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from core.recoverykit import NOW, Counter, PostChannel
 from desk import PACK
 from okienko.core.actions.links import Links
+from okienko.core.actions.pesels import PeselMarks
 from okienko.core.audit.keyring import Keyring, KeySource
 from okienko.core.audit.vault import Vault
 from okienko.core.calls import Calls
@@ -105,6 +106,7 @@ class Bench:
         self.environ = {"OKIENKO_SENDERPROOF_AUTHSERV_IDS": '["mx.okienko.invalid"]'}
         self.vault = Vault(KeySource(home=spool, text=Keyring.new().text()))
         self.links = Links(self.vault.source.load().current("vault").derive("links"), "https://okienko.invalid")
+        self.marks = PeselMarks(self.vault.source.load().current("vault").derive("pesel marks"))
         self._due: dict[int, datetime] = {}
         self.stopped: list[str] = []
         self.resumed: list[str] = []
@@ -135,7 +137,7 @@ class Bench:
         core = {"OKIENKO_HOME": str(self.spool.parent)} | {f"OKIENKO_{k.upper()}": v for k, v in settings.items()}
         self.recovery = Recovery.build(
             self.engine, self.clock, settings=load_core_settings(core), channels={"memory": channel}, identity=identity,
-            pack=self.pack, links=self.links, sender=sender_proof(self.environ), verifying=self.verifying, calls=self.calls,
+            pack=self.pack, links=self.links, marks=self.marks, sender=sender_proof(self.environ), verifying=self.verifying, calls=self.calls,
         )  # fmt: skip
         self.intake = DurableIntake(self.engine, self.clock, max_size=8 << 20, batch_size=100)
 

@@ -1,4 +1,4 @@
-"""The second decision on a recovery request: with the account, the sender's proof and the signed application.
+"""The second decision on a request about an account: with the account, the sender's proof and the signed application.
 
 It is made after the first answer has gone, so that neither its text nor its time tells anything about an account. What follows
 from it is inside the house only: a reset action for the administrators, or a human review with its reasons.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,19 @@ from uuid import UUID, uuid4
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from okienko.core import cases, envelopes
+from okienko.core.accountwork import (
+    ACCOUNT_KINDS,
+    ACCOUNT_PROCEDURES,
+    CHANGES_LOGIN,
+    SIGNED,
+    plan_release,
+    signed_number,
+    steps_for,
+)
 from okienko.core.actions import store
-from okienko.core.actions.frozen import Frozen, Step, decision_sha256
+from okienko.core.actions.frozen import Frozen, decision_sha256
 from okienko.core.actions.machine import Action, ActionPolicy, Risk
+from okienko.core.actions.pesels import PeselMarks
 from okienko.core.attempts import Attempts
 from okienko.core.audit import log as audit
 from okienko.core.audit.entries import AuditAction, NewEntry
@@ -37,7 +47,6 @@ from okienko.plugins.senderproof import SenderProof, SenderVerdict, header_value
 from okienko.schemas import (
     ActionState,
     Case,
-    CaseKind,
     CaseState,
     Decision,
     DecisionOutcome,
@@ -47,8 +56,6 @@ from okienko.schemas import (
     Verdict,
 )
 
-ACCOUNT_PROCEDURES = frozenset({Procedure.EMERGENCY_PASSWORD, Procedure.EMERGENCY_PASSWORD_AND_EMAIL})
-"""Procedures that may end in a reset action."""
 _OPENED_BY = "SELECT envelope_id FROM case_message WHERE case_id = $1 AND role = 'opened'"
 _ASSESSED = """
 SELECT EXISTS (SELECT FROM event WHERE case_id = $1 AND type = 'assessed') OR EXISTS (SELECT FROM reset_action WHERE case_id = $1)
@@ -91,6 +98,7 @@ class Assessing:
         verifying: Verifying | None,
         policy: ActionPolicy,
         limits: Limits,
+        marks: PeselMarks,
         spool: Path,
         calls: Calls,
         attempts: Attempts,
@@ -105,6 +113,7 @@ class Assessing:
         self._verifying = verifying
         self._policy = policy
         self._limits = limits
+        self._marks = marks
         self._spool = spool
         self._calls = calls
         self._attempts = attempts
@@ -163,26 +172,30 @@ class Assessing:
         proof = await asyncio.to_thread(self._judge_sender, message, item)
         login = classification.login
         checked: Checked | None = None
-        if classification.procedure is Procedure.EMERGENCY_PASSWORD_AND_EMAIL:
+        if classification.procedure in SIGNED:
             checked = await self._check_documents(message, item, channel)
             if checked is not None and checked.application.old_login:
                 # What is signed counts, not what stands in the mail.
                 login = checked.application.old_login
-        can = Operation.FIND_BY_LOGIN in self._identity.operations
+        conflict = classification.procedure is Procedure.PESEL_CONFLICT
+        can = Operation.FIND_BY_LOGIN in self._identity.operations and not conflict
         account = await self._find(case, login) if can and login else None
         taken: bool | None = None
         application = checked.application if checked else None
         if can and application is not None and application.new_login:
             other = await self._find(case, application.new_login)
             taken = other is not None and (account is None or other.ref != account.ref)
-        return Evidence(
+        evidence = Evidence(
             looked_up=can and login is not None,
             account=account,
             new_login_taken=taken,
             sender=proof,
             signature=checked.verification.report if checked else None,
             application=application if checked and checked.verification.report.valid else None,
-        ), account
+        )
+        if conflict:
+            evidence = replace(evidence, carriers=await self._carriers(case, evidence))
+        return evidence, account
 
     def _judge_sender(self, message: InboundMessage, item: envelopes.Loaded) -> SenderVerdict:
         """Reads the stored message and may ask DNS: for a thread."""
@@ -191,15 +204,27 @@ class Assessing:
         return self._sender.judge(message.authentication_results, header_values(raw[:_HEAD], "From"), raw)
 
     async def _find(self, case: Case, login: str) -> Account | None:
-        """Look the login up. It is audited before it is done: a look-up that then fails has been made all the same."""
+        """Look the login up."""
+        await self._note_look_up(case, Operation.FIND_BY_LOGIN)
+        return await self._calls.call(self._identity, "find_by_login", lambda: self._identity.find_by_login(login))
+
+    async def _carriers(self, case: Case, evidence: Evidence) -> tuple[Account, ...] | None:
+        """The accounts that carry the signed personal number; None when there is no such number or nobody can be asked."""
+        pesel = signed_number(evidence)
+        if pesel is None or Operation.FIND_BY_PESEL not in self._identity.operations:
+            return None
+        await self._note_look_up(case, Operation.FIND_BY_PESEL)
+        return await self._calls.call(self._identity, "find_by_pesel", lambda: self._identity.find_by_pesel(pesel))
+
+    async def _note_look_up(self, case: Case, operation: Operation) -> None:
+        """It is audited before it is done: a look-up that then fails has been made all the same."""
         async with transaction(self._engine) as connection:
-            data = {"backend": self._identity.name, "operation": Operation.FIND_BY_LOGIN.value}
+            data = {"backend": self._identity.name, "operation": operation.value}
             entry = NewEntry(
                 AuditAction.LOOKED_UP, self._now(), self._pack.name, case.id, f"account at {self._identity.name}",
-                "to assess a recovery request", data,
+                "to assess a request about an account", data,
             )  # fmt: skip
             audit.record(await raw_connection(connection), [entry])
-        return await self._calls.call(self._identity, "find_by_login", lambda: self._identity.find_by_login(login))
 
     async def _check_documents(
         self, message: InboundMessage, item: envelopes.Loaded, channel: Channel
@@ -269,8 +294,10 @@ class Assessing:
         account: Account | None, now: datetime,
     ) -> tuple[Action | None, str]:  # fmt: skip
         """The action that the decision allows, or None and the reason."""
+        if classification.procedure is Procedure.PESEL_CONFLICT:
+            return await self._propose_release(raw, case, decision, evidence, now)
         application = evidence.application
-        changes = classification.procedure is Procedure.EMERGENCY_PASSWORD_AND_EMAIL
+        changes = classification.procedure in CHANGES_LOGIN
         old = account.login if account else (application.old_login if application else None) or classification.login
         new = application.new_login if changes and application else None
         if changes and new is None:
@@ -281,41 +308,51 @@ class Assessing:
         if account is not None:
             if AccountFlag.DISABLED in account.flags:
                 return None, "the account is disabled: an administrator decides by hand"
-            if why := await self._too_many(raw, account, now):
+            if why := await self._too_many(raw, account.ref, now):
                 return None, why
         frozen = Frozen(
             action_id=uuid4(), case_id=case.id, backend=self._identity.name, account_ref=account.ref if account else None,
-            old_login=old, new_login=new, steps=self._steps(account, changes=changes),
-            decision_sha256=decision_sha256(decision),
+            old_login=old, new_login=new, decision_sha256=decision_sha256(decision),
+            steps=steps_for(classification.procedure, account, self._identity.operations),
             must_check=decision.rules(Verdict.UNKNOWN),
         )  # fmt: skip
         risk = Risk.HIGH if changes else Risk.LOW
         subjects = frozenset(login.lower() for login in (old, new) if login)
         return Action(frozen, risk, ActionState.WAITING, now, now + self._policy.lifetime, subject_names=subjects), ""
 
-    async def _too_many(self, raw: Any, account: Account, now: datetime) -> str | None:
+    async def _propose_release(
+        self, raw: Any, case: Case, decision: Decision, evidence: Evidence, now: datetime
+    ) -> tuple[Action | None, str]:
+        """The report on a PESEL conflict, as an action of high risk, or None and the reason."""
+        release = plan_release(evidence, self._identity.operations, self._marks)
+        if release is None:
+            return None, "no account is known that carries a personal number by a valid signature"
+        if why := await self._too_many(raw, release.account.ref, now):
+            return None, why
+        login = release.account.login
+        frozen = Frozen(
+            action_id=release.action_id, case_id=case.id, backend=self._identity.name, account_ref=release.account.ref,
+            old_login=login, new_login=None, steps=release.steps, decision_sha256=decision_sha256(decision),
+            must_check=decision.rules(Verdict.UNKNOWN), report=release.report.text(),
+        )  # fmt: skip
+        # Who asks gains by it under an address that the account does not know.
+        asker = frozenset({case.requester.address.lower()} if case.requester else ())
+        return Action(
+            frozen, Risk.HIGH, ActionState.WAITING, now, now + self._policy.lifetime, handlers=asker,
+            subject_names=frozenset({login.lower()}),
+        ), ""  # fmt: skip
+
+    async def _too_many(self, raw: Any, account_ref: str, now: datetime) -> str | None:
         """Why the account gets no further action, or None. Holds until the transaction ends."""
         backend = self._identity.name
-        await raw.execute(_LOCK_ACCOUNT, backend, account.ref)
+        await raw.execute(_LOCK_ACCOUNT, backend, account_ref)
         day = now.replace(hour=0, minute=0, second=0, microsecond=0)
-        others = await raw.fetchrow(_OTHERS, backend, account.ref, day)
+        others = await raw.fetchrow(_OTHERS, backend, account_ref, day)
         if others["open"]:
             return "another case has an open reset action for the account"
         if others["today"] >= self._limits.actions_per_account_per_day:
             return f"the account has had {others['today']} reset action(s) today, which is the limit"
         return None
-
-    def _steps(self, account: Account | None, *, changes: bool) -> tuple[Step, ...]:
-        can = self._identity.operations
-        if account is None or can.isdisjoint({Operation.SEND_ACTIVATION, Operation.SET_PASSWORD}):
-            return (Step.BY_HAND,)
-        if changes and Operation.CHANGE_LOGIN not in can:
-            return (Step.BY_HAND,)
-        # The change of login first: done again after a lost answer, what follows finds the account by its new login.
-        steps = [Step.CHANGE_LOGIN] if changes else []
-        if AccountFlag.LOCKED in account.flags and Operation.UNLOCK in can:
-            steps.append(Step.UNLOCK)
-        return (*steps, Step.ACTIVATE)
 
     async def _add(
         self, connection: AsyncConnection, raw: Any, action: Action, classification: Classification, now: datetime
@@ -332,9 +369,9 @@ class Assessing:
 
 
 def wants_assessment(case: Case) -> bool:
-    """Whether it is a recovery request that its first decision did not refuse, and that is still open."""
+    """Whether it is a request about an account that its first decision did not refuse, and that is still open."""
     return (
-        case.kind is CaseKind.RECOVERY
+        case.kind in ACCOUNT_KINDS
         and case.procedure in ACCOUNT_PROCEDURES
         and case.decision.outcome in (DecisionOutcome.MET, DecisionOutcome.HUMAN)
         and case.state in (CaseState.REGISTERED, CaseState.HUMAN_REVIEW, CaseState.REOPENED)

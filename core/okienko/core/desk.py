@@ -14,6 +14,7 @@ from okienko.core.actions import store
 from okienko.core.actions.approvals import Actor, Approvals
 from okienko.core.actions.frozen import Step
 from okienko.core.actions.machine import Action, ActionRefusedError
+from okienko.core.actions.pesels import shown_report
 from okienko.core.audit.entries import AuditAction, NewEntry
 from okienko.core.audit.log import record
 from okienko.core.database import raw_connection, transaction
@@ -109,10 +110,18 @@ def _action(row: Any, approvals: Sequence[Any]) -> dict[str, Any]:
         whole = store.is_whole(store.to_action(row, approvals), row["digest"])
     except ValueError:
         whole = False
-    shown = {name: value for name, value in row.items() if name != "stop_sha256"}
+    shown = {name: value for name, value in row.items() if name != "stop_sha256"} | {"report": _report(row["report"])}
     given = [{"who": a["who"], "at": a["at"], "checked": a["checked"]} for a in approvals]
     # An erased action has no digest any more.
     return shown | {"approvals": given, "tampered": bool(row["digest"]) and not whole}
+
+
+def _report(text: str | None) -> dict[str, Any] | None:
+    try:
+        report = shown_report(text)
+    except ValueError:  # changed in the database: the action says so
+        return None
+    return report.model_dump(mode="json") if report else None
 
 
 async def do_by_hand(

@@ -13,6 +13,7 @@ from okienko.core.actions.approvals import Approvals
 from okienko.core.actions.execution import Execution
 from okienko.core.actions.links import Links
 from okienko.core.actions.machine import ActionPolicy, Risk
+from okienko.core.actions.pesels import PeselMarks
 from okienko.core.assessing import Assessing, Limits
 from okienko.core.attempts import Attempts
 from okienko.core.calls import Calls
@@ -47,6 +48,7 @@ class Recovery:
         identity: IdentityBackend,
         pack: ProcedurePack,
         links: Links,
+        marks: PeselMarks,
         sender: SenderProof,
         verifying: Verifying | None,
         calls: Calls,
@@ -66,11 +68,12 @@ class Recovery:
             identity=starting,
             assessing=Assessing(
                 engine, now, channels=channels, pack=pack, identity=identity, starting=starting, sender=sender, verifying=verifying,
+                marks=marks,
                 policy=policy, limits=Limits(settings.actions_per_account_per_day), spool=settings.home / "spool",
                 calls=calls, attempts=attempts,
             ),
             execution=Execution(
-                engine, now, identity=backends, policy=policy, pack=pack, links=links, message_domain=domain,
+                engine, now, identity=backends, policy=policy, pack=pack, links=links, marks=marks, message_domain=domain,
                 activation_lifetime=timedelta(hours=settings.activation_hours), calls=calls, attempts=attempts,
             ),
             approvals=Approvals(engine, now, policy=policy, pack=pack, links=links, message_domain=domain),

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from okienko.core import database
 from okienko.core.actions.links import Links
+from okienko.core.actions.pesels import PeselMarks
 from okienko.core.audit import keys as audit_keys
 from okienko.core.audit.keyring import KeySource
 from okienko.core.audit.vault import Vault
@@ -152,13 +153,15 @@ async def open_service(
         ring = vault.source.load()
         older = [key.derive("links") for key in ring.keys if key.purpose == "vault"]
         links = Links(ring.current("vault").derive("links"), site.public_url, older)
+        older_marks = [key.derive("pesel marks") for key in ring.keys if key.purpose == "vault"]
+        marks = PeselMarks(ring.current("vault").derive("pesel marks"), older_marks)
         delivery = Delivery(
             engine, now, channels=plugins.channels, csd=csd, pack=pack, links=links,
             message_domain=settings.message_domain, calls=calls,
         )  # fmt: skip
         verifying = find_verifying(plugins, settings, environ)
         recovery = Recovery.build(
-            engine, now, settings=settings, channels=plugins.channels, identity=identity, pack=pack, links=links,
+            engine, now, settings=settings, channels=plugins.channels, identity=identity, pack=pack, links=links, marks=marks,
             sender=sender_proof(environ), verifying=verifying, calls=calls,
         )  # fmt: skip
         service = Service(

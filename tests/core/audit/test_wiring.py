@@ -193,7 +193,7 @@ async def test_a_look_up_is_audited_before_it_is_made(service: Service, engine: 
     assert (looked["actor"], looked["subject"], looked["reason"]) == (
         "puesc",
         "account at memory",
-        "to assess a recovery request",
+        "to assess a request about an account",
     )
     assert looked["data"] == {"backend": "memory", "operation": "find_by_login"}
     assert looked["case_id"] == decided["case_id"] == proposed["case_id"] == case_id

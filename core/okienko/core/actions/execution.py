@@ -21,6 +21,8 @@ from okienko.core.actions import machine, store
 from okienko.core.actions.frozen import Step
 from okienko.core.actions.links import LinkKind, Links
 from okienko.core.actions.machine import Action, ActionPolicy, ActionRefusedError
+from okienko.core.actions.pesels import PeselMarks
+from okienko.core.actions.releasing import must_be_released, number_to_release
 from okienko.core.attempts import Attempts, Work
 from okienko.core.calls import Calls
 from okienko.core.cases import to_human_review
@@ -50,6 +52,7 @@ class Execution:
         policy: ActionPolicy,
         pack: ProcedurePack,
         links: Links,
+        marks: PeselMarks,
         message_domain: str,
         activation_lifetime: timedelta,
         calls: Calls,
@@ -61,6 +64,7 @@ class Execution:
         self._policy = policy
         self._pack = pack
         self._links = links
+        self._marks = marks
         self._domain = message_domain
         self._lifetime = activation_lifetime
         self._calls = calls
@@ -148,7 +152,8 @@ class Execution:
         if frozen.account_ref is None:
             raise StaleError("the action names no account: it cannot be carried out by okienko")
         get = partial(backend.get, frozen.account_ref)
-        _must_be_usable(await self._calls.call(backend, "get", get))
+        account = await self._calls.call(backend, "get", get)
+        _must_be_usable(account)
         expected = Expected(frozen.account_ref, frozen.old_login)
         written: list[str] = []
         for step in frozen.steps:
@@ -159,10 +164,14 @@ class Execution:
                     backend, "change_login", partial(backend.change_login, expected, frozen.new_login)
                 )
                 expected = Expected(frozen.account_ref, frozen.new_login)
+            elif step is Step.RELEASE_PESEL and (pesel := number_to_release(account, frozen, self._marks)):
+                done = await self._calls.call(backend, "release_pesel", partial(backend.release_pesel, expected, pesel))
             else:
                 continue
             written += done.fields
-        _must_read_back(await self._calls.call(backend, "get", get), action)
+        account = await self._calls.call(backend, "get", get)
+        _must_read_back(account, action)
+        must_be_released(account, frozen)
         return tuple(written)
 
     def _backend(self, action: Action) -> Starting:

@@ -14,7 +14,7 @@ from okienko.schemas import ActionState, Procedure
 
 _COLUMNS = (
     "id", "case_id", "backend", "procedure", "risk", "state", "account_ref", "old_login", "new_login", "steps", "must_check",
-    "decision_sha256", "digest", "handlers", "created_at", "expires_at",
+    "decision_sha256", "digest", "handlers", "created_at", "expires_at", "report",
 )  # fmt: skip
 _SAVE = """
 UPDATE reset_action SET state = $2, not_before = $3, reason = $4, ended_at = $5, ended_by = $6, expires_at = $7 WHERE id = $1
@@ -37,6 +37,7 @@ async def insert(raw: Any, actions: Sequence[tuple[Action, Procedure]]) -> None:
             a.frozen.action_id, a.frozen.case_id, a.frozen.backend, procedure.value, a.risk.value, a.state.value,
             a.frozen.account_ref, a.frozen.old_login, a.frozen.new_login, [s.value for s in a.frozen.steps],
             list(a.frozen.must_check), a.frozen.decision_sha256, a.frozen.digest, sorted(a.handlers), a.created_at, a.expires_at,
+            a.frozen.report,
         )
         for a, procedure in actions
     ]  # fmt: skip
@@ -68,7 +69,8 @@ async def fetch(raw: Any, action_id: UUID, *, lock: bool = False) -> Action:
 
 def is_whole(action: Action, digest: str) -> bool:
     """Whether the columns are still those that were proposed."""
-    return action.frozen.digest == digest and not (action.frozen.changes_login and action.risk is Risk.LOW)
+    high = action.frozen.changes_login or Step.RELEASE_PESEL in action.frozen.steps
+    return action.frozen.digest == digest and not (high and action.risk is Risk.LOW)
 
 
 def to_action(row: Any, approvals: Sequence[Any]) -> Action:
@@ -83,6 +85,7 @@ def to_action(row: Any, approvals: Sequence[Any]) -> Action:
         steps=tuple(Step(s) for s in row["steps"]),
         decision_sha256=row["decision_sha256"],
         must_check=tuple(row["must_check"]),
+        report=row["report"],
     )
     return Action(
         frozen=frozen,

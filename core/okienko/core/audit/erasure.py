@@ -30,7 +30,7 @@ _STATEMENTS = (
     "UPDATE closing SET solution = '' WHERE case_id = $1",
     "DELETE FROM activation WHERE action_id IN (SELECT id FROM reset_action WHERE case_id = $1)",
     "UPDATE reset_action SET account_ref = NULL, old_login = '', new_login = NULL, reason = NULL, decision_sha256 = '', digest = '', "
-    "stop_sha256 = NULL WHERE case_id = $1",
+    "stop_sha256 = NULL, report = NULL, handlers = '{}' WHERE case_id = $1",
     "DELETE FROM thread_ref WHERE case_id = $1",
     "DELETE FROM envelope_chunk WHERE envelope_id IN (SELECT id FROM envelope WHERE case_id = $1)",
     "UPDATE envelope SET raw = '', mail_from = NULL, rcpt_to = '{}', "

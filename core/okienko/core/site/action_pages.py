@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from okienko.core.actions.frozen import Step
+from okienko.core.actions.pesels import shown_report
 from okienko.core.site import actionview
 from okienko.core.site.actionview import Problem
 from okienko.core.site.context import Site, flash, read_flash
@@ -87,6 +88,7 @@ class _Actions:
             "names": actionview.people(whole), "details": actionview.details, "states": [s.value for s in ActionState],
             "kinds": [k.value for k in NotificationKind],
             "to_check": actionview.rules_to_check(whole), "by_hand": Step.BY_HAND in action.frozen.steps,
+            "report": shown_report(action.frozen.report),
             "tab": next(tab.value for tab, states in STATES.items() if action.state in states),
             "no_approval": actionview.cannot_approve(action, session.person, unchanged=unchanged, now=now),
             "no_refusal": actionview.cannot_refuse(action, now),

@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 
 from okienko.core.actions.frozen import Step
 from okienko.core.actions.machine import Action, Risk
+from okienko.core.actions.pesels import ShownReport, shown_report
 from okienko.core.site.actionview import MOST_TEXT
 from okienko.core.site.people import Role
 from okienko.core.site.queue import Line, Whole
@@ -77,6 +78,7 @@ class ActionDetail(ActionLine):
     account_ref: str | None
     steps: tuple[Step, ...]
     must_check: tuple[str, ...]
+    report: ShownReport | None = Field(description="Of a PESEL conflict: who carries the number, which is masked")
     digest: Digest
     decision_unchanged: bool = Field(
         description="False: the case differs from what was proposed; it cannot be approved"
@@ -135,7 +137,8 @@ def to_detail(whole: Whole, needed: int, *, unchanged: bool) -> ActionDetail:
         procedure=whole.procedure, risk=a.risk, state=a.state, old_login=a.frozen.old_login, new_login=a.frozen.new_login,
         created_at=a.created_at, expires_at=a.expires_at, not_before=a.not_before, ended_at=whole.ended_at,
         approved_by=tuple(sorted(a.agreed_by)), approvals_needed=needed, backend=a.frozen.backend,
-        account_ref=a.frozen.account_ref, steps=a.frozen.steps, must_check=a.frozen.must_check, digest=a.frozen.digest,
+        account_ref=a.frozen.account_ref, steps=a.frozen.steps, must_check=a.frozen.must_check,
+        report=shown_report(a.frozen.report), digest=a.frozen.digest,
         decision_unchanged=unchanged, reason=a.reason, ended_by=whole.ended_by, rules=whole.case.decision.results,
         approvals=tuple(ApprovalInfo(who=p.who, at=p.at, counts=p.who in a.agreed_by) for p in a.approvals),
         events=tuple(EventInfo(at=e.at, type=e.type, actor=e.actor) for e in whole.events),
