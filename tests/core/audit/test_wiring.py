@@ -15,6 +15,7 @@ from core.audit.ledgerkit import START, intruder, raw_transaction
 from okienko.core import desk, parking
 from okienko.core.actions.approvals import Actor
 from okienko.core.actions.links import Links
+from okienko.core.actions.pesels import PeselMarks
 from okienko.core.audit.anchor import trusted_keys
 from okienko.core.audit.erasure import erase
 from okienko.core.audit.vault import Erased
@@ -157,7 +158,8 @@ def recovery_with(service: Service, identity: MemoryIdentity) -> Recovery:
     plugins = service.plugins
     return Recovery.build(
         service.engine, service.now, settings=service.settings, channels=plugins.channels, identity=identity,
-        pack=plugins.procedures["puesc"], links=Links(bytes(32), "https://okienko.invalid"), sender=sender_proof({}), verifying=None,
+        pack=plugins.procedures["puesc"], links=Links(bytes(32), "https://okienko.invalid"), marks=PeselMarks(bytes(32)),
+        sender=sender_proof({}), verifying=None,
         calls=Calls(10.0, on_stop=plugins.stop, on_resume=plugins.resume),
     )  # fmt: skip
 

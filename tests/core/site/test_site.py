@@ -18,6 +18,7 @@ from starlette.requests import Request
 
 from okienko.core.actions.frozen import Step
 from okienko.core.actions.machine import Risk
+from okienko.core.actions.pesels import Suggestion
 from okienko.core.site import digest
 from okienko.core.site.actionview import plain_name
 from okienko.core.site.addresses import client_address, limit_key
@@ -27,6 +28,7 @@ from okienko.core.site.queue import BadCursorError, _decode, _encode
 from okienko.core.site.render import age, breakable, size
 from okienko.core.site.settings import SiteSettings
 from okienko.plugins.errors import MisconfiguredError
+from okienko.plugins.identity import AccountFlag
 from okienko.plugins.settings import load_settings
 from okienko.plugins.testing.doubles import FixedClock
 from okienko.schemas import ActionState, EventType, NotificationKind, Procedure, Verdict
@@ -36,6 +38,7 @@ SITE = Path(str(resources.files("okienko.core.site")))
 FAMILIES = {
     "state": [s.value for s in ActionState], "event": [e.value for e in EventType], "procedure": [p.value for p in Procedure],
     "verdict": [v.value for v in Verdict], "notification": [k.value for k in NotificationKind], "step": [s.value for s in Step], "risk": [*Risk, *(f"{r}_why" for r in Risk)],
+    "flag": [*(f.value for f in AccountFlag), "none"], "suggestion": [s.value for s in Suggestion],
 }  # fmt: skip
 
 
