@@ -15,9 +15,15 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    # The older program knows neither the step nor the report: whoever has it open refuses it there, or did it by hand.
+    # The older program knows neither the step nor the report: what is under way ends, and a person looks at its case.
     op.execute(
-        "UPDATE reset_action SET state = 'expired' WHERE report IS NOT NULL AND state IN ('waiting', 'cooling', 'ready', 'executing')"
+        "UPDATE cases SET state = 'human_review' WHERE state = 'registered' AND id IN (SELECT case_id FROM reset_action "
+        "WHERE report IS NOT NULL AND state IN ('waiting', 'cooling', 'ready', 'executing'))"
     )
-    op.execute("UPDATE reset_action SET steps = ARRAY['by_hand'] WHERE 'release_pesel' = ANY(steps)")
+    op.execute(
+        "UPDATE reset_action SET state = 'expired', ended_at = now(), ended_by = 'okienko' "
+        "WHERE report IS NOT NULL AND state IN ('waiting', 'cooling', 'ready', 'executing')"
+    )
+    # Without the report the digest is that of nothing, as after an erasure.
+    op.execute("UPDATE reset_action SET steps = ARRAY['by_hand'], digest = '' WHERE report IS NOT NULL")
     op.drop_column("reset_action", "report")
