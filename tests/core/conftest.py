@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from core.recoverykit import NOW, Counter, PostChannel
 from desk import PACK
 from okienko.core.actions.links import Links
+from okienko.core.actions.pesels import PeselMarks
 from okienko.core.actions.seals import Seals
 from okienko.core.audit.keyring import Keyring, KeySource
 from okienko.core.audit.vault import Vault
@@ -108,6 +109,7 @@ class Bench:
         self.vault = Vault(KeySource(home=spool, text=Keyring.new().text()))
         self.seals = Seals(self.vault.source)
         self.links = Links(self.vault.source.load().current("vault").derive("links"), "https://okienko.invalid")
+        self.marks = PeselMarks(self.vault.source.load().current("vault").derive("pesel marks"))
         self._due: dict[int, datetime] = {}
         self.stopped: list[str] = []
         self.resumed: list[str] = []
@@ -139,7 +141,7 @@ class Bench:
         )  # fmt: skip
         self.recovery = Recovery.build(
             self.engine, self.clock, settings=loaded, channels={"memory": channel}, identity=identity,
-            pack=self.pack, links=self.links, seals=self.seals, sender=sender_proof(self.environ), verifying=self.verifying, vault=self.vault, calls=self.calls,
+            pack=self.pack, links=self.links, seals=self.seals, marks=self.marks, sender=sender_proof(self.environ), verifying=self.verifying, vault=self.vault, calls=self.calls,
         )  # fmt: skip
         self.intake = DurableIntake(self.engine, self.clock, max_size=8 << 20, batch_size=100)
 

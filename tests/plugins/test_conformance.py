@@ -162,6 +162,16 @@ FAULTS = [
     (IDENTITY, "async def unlock(self, expected):\n"
      "        stored = next(a for a in self.accounts.values() if same_login(a.login, expected.login))\n"
      "        return await super().unlock(Expected(stored.ref, stored.login))", "test_gone"),
+    # Whatever number the account carries is taken off it.
+    (IDENTITY, "async def release_pesel(self, expected, pesel):\n        stored = self._expected(expected)\n"
+     "        stored.person = stored.person.model_copy(update={'pesel': None})\n        return self._done(stored, 'pesel')",
+     "test_release_another_pesel"),
+    # The number stays where it was.
+    (IDENTITY, "async def release_pesel(self, expected, pesel): return self._done(self._expected(expected), 'pesel')", "test_release_pesel"),
+    # The person goes with the number.
+    (IDENTITY, "async def release_pesel(self, expected, pesel):\n        done = await super().release_pesel(expected, pesel)\n"
+     "        from okienko.schemas import Person\n        self.accounts[expected.ref].person = Person()\n"
+     "        return replace(done, after=self.accounts[expected.ref].shown())", "test_release_pesel"),
     # A check that tries nothing.
     (IDENTITY, "async def check(self): return []", "test_check"),
     # It raises for a message without a sender.

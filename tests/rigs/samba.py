@@ -35,6 +35,7 @@ WRITABLE = {
     "lockoutTime": "28630ebf-41d5-11d1-a9c1-0000f80367c1",
     "mail": "bf967961-0de6-11d0-a285-00aa003049e2",
     "userPrincipalName": "28630ebb-41d5-11d1-a9c1-0000f80367c1",
+    "employeeID": "bf967962-0de6-11d0-a285-00aa003049e2",
 }
 """The least rights of docs/identity-ad.md; a test compares them."""
 _PORTS = (88, 135, 389, 464, 636, 3268, 3269)

@@ -204,7 +204,7 @@ class Desk:
     async def propose(
         self, *, risk: Risk = Risk.HIGH, new_login: str | None = NEW, steps: tuple[Step, ...] = (Step.CHANGE_LOGIN, Step.ACTIVATE),
         must_check: tuple[str, ...] = (), handlers: frozenset[str] = frozenset(), decision: Decision = DECISION, number: str = "ZGL000000001",
-        old_login: str = OLD, letter: EmailMessage | None = None,
+        old_login: str = OLD, letter: EmailMessage | None = None, report: str | None = None,
     ) -> UUID:  # fmt: skip
         """A registered case, its mail and a reset action that waits."""
         case_id, action_id, envelope_id, now = uuid4(), uuid4(), uuid4(), self.clock()
@@ -219,6 +219,7 @@ class Desk:
             decision_sha256(decision),
             must_check,
             secrets.token_bytes(16),
+            report,
         )
         action = Action(frozen, risk, ActionState.WAITING, now, now + self.policy.lifetime, handlers=handlers)
         data = (letter or a_letter()).as_bytes()

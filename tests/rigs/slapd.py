@@ -87,7 +87,12 @@ olcAccess: {1}to attrs=mail,pwdReset,pwdAccountLockedTime
   by dn.exact="cn=reader,ou=services,dc=puesc,dc=test" read
   by self read
   by * none
-olcAccess: {2}to *
+olcAccess: {2}to attrs=pesel
+  by dn.exact="cn=okienko,ou=services,dc=puesc,dc=test" =zrscd
+  by dn.exact="cn=reader,ou=services,dc=puesc,dc=test" read
+  by self read
+  by * none
+olcAccess: {3}to *
   by dn.exact="cn=okienko,ou=services,dc=puesc,dc=test" read
   by dn.exact="cn=reader,ou=services,dc=puesc,dc=test" read
   by self read

@@ -1,4 +1,4 @@
-"""The second decision on a recovery request: with the account, the sender's proof and the signed application.
+"""The second decision on a request about an account: with the account, the sender's proof and the signed application.
 
 It is made after the first answer has gone, so that neither its text nor its time tells anything about an account. What follows
 from it is inside the house only: a reset action for the administrators, or a human review with its reasons.
@@ -18,9 +18,19 @@ from uuid import UUID, uuid4
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from okienko.core import cases, documents, envelopes
+from okienko.core.accountwork import (
+    ACCOUNT_KINDS,
+    ACCOUNT_PROCEDURES,
+    CHANGES_LOGIN,
+    SIGNED,
+    plan_release,
+    signed_number,
+    steps_for,
+)
 from okienko.core.actions import store
-from okienko.core.actions.frozen import Frozen, Step, decision_sha256
+from okienko.core.actions.frozen import Frozen, decision_sha256
 from okienko.core.actions.machine import Action, ActionPolicy, Risk
+from okienko.core.actions.pesels import PeselMarks
 from okienko.core.actions.seals import Seals
 from okienko.core.applications import Reading
 from okienko.core.attempts import Attempts
@@ -44,7 +54,6 @@ from okienko.schemas import (
     ActionState,
     Attachment,
     Case,
-    CaseKind,
     CaseState,
     Decision,
     DecisionOutcome,
@@ -54,8 +63,6 @@ from okienko.schemas import (
     Verdict,
 )
 
-ACCOUNT_PROCEDURES = frozenset({Procedure.EMERGENCY_PASSWORD, Procedure.EMERGENCY_PASSWORD_AND_EMAIL})
-"""Procedures that may end in a reset action."""
 _OPENED_BY = "SELECT envelope_id FROM case_message WHERE case_id = $1 AND role = 'opened'"
 _ASSESSED = """
 SELECT EXISTS (SELECT FROM event WHERE case_id = $1 AND type = 'assessed') OR EXISTS (SELECT FROM reset_action WHERE case_id = $1)
@@ -95,6 +102,7 @@ class Assessing:
         policy: ActionPolicy,
         seals: Seals,
         limits: AccountLimits,
+        marks: PeselMarks,
         spool: Path,
         calls: Calls,
         attempts: Attempts,
@@ -111,6 +119,7 @@ class Assessing:
         self._policy = policy
         self._seals = seals
         self._limits = limits
+        self._marks = marks
         self._spool = spool
         self._calls = calls
         self._attempts = attempts
@@ -171,23 +180,26 @@ class Assessing:
         proof = await asyncio.to_thread(self._judge_sender, message, item)
         login = classification.login
         checked: Checked | None = None
-        if classification.procedure is Procedure.EMERGENCY_PASSWORD_AND_EMAIL:
-            checked = reading.complete(await self._check_documents(message, item, channel))
-            if checked is not None and checked.application.old_login:
-                # What is signed counts, not what stands in the mail.
-                login = checked.application.old_login
+        if classification.procedure in SIGNED:
+            checked = await self._check_documents(message, item, channel)
+        if classification.procedure in CHANGES_LOGIN:
+            checked = reading.complete(checked)
         application = checked.application if checked else None
         valid = checked is not None and checked.verification.report.valid
+        if valid and application is not None and application.old_login:
+            # What is signed counts, not what stands in the mail.
+            login = application.old_login
         standing = ""
         if checked is not None and valid:
             signatory = checked.verification.report.signatory
             standing = f"signed {signatory.given_names} {signatory.family_name}" if signatory else ""
         elif proof.proof is Proof.PROVED and login and (proof.address or "").lower() == login.lower():
             standing = "proved"
-        can = Operation.FIND_BY_LOGIN in self._identity.operations
+        conflict = classification.procedure is Procedure.PESEL_CONFLICT
+        can = Operation.FIND_BY_LOGIN in self._identity.operations and not conflict
         held: Held | None = None
         claimed = [one for one in (login, application.new_login if application else None) if one]
-        if can and not await self._may_look_up(case, claimed, standing):
+        if (can or conflict) and not await self._may_look_up(case, ["pesel"] if conflict else claimed, standing):
             can, held = False, self._limits.too_many_lookups
         account = await self._find(case, login) if can and login else None
         taken: bool | None = None
@@ -203,6 +215,8 @@ class Assessing:
             application=application if valid else None,
             typed=checked.typed if checked else (),
         )
+        if conflict and held is None:
+            evidence = replace(evidence, carriers=await self._carriers(case, evidence))
         return _Found(evidence, account, standing, held)
 
     async def _may_look_up(self, case: Case, logins: Sequence[str], standing: str) -> bool:
@@ -222,15 +236,27 @@ class Assessing:
         return self._sender.judge(message.authentication_results, header_values(raw[:_HEAD], "From"), raw)
 
     async def _find(self, case: Case, login: str) -> Account | None:
-        """Look the login up. It is audited before it is done: a look-up that then fails has been made all the same."""
+        """Look the login up."""
+        await self._note_look_up(case, Operation.FIND_BY_LOGIN)
+        return await self._calls.call(self._identity, "find_by_login", lambda: self._identity.find_by_login(login))
+
+    async def _carriers(self, case: Case, evidence: Evidence) -> tuple[Account, ...] | None:
+        """The accounts that carry the signed personal number; None when there is no such number or nobody can be asked."""
+        pesel = signed_number(evidence)
+        if pesel is None or Operation.FIND_BY_PESEL not in self._identity.operations:
+            return None
+        await self._note_look_up(case, Operation.FIND_BY_PESEL)
+        return await self._calls.call(self._identity, "find_by_pesel", lambda: self._identity.find_by_pesel(pesel))
+
+    async def _note_look_up(self, case: Case, operation: Operation) -> None:
+        """It is audited before it is done: a look-up that then fails has been made all the same."""
         async with transaction(self._engine) as connection:
-            data = {"backend": self._identity.name, "operation": Operation.FIND_BY_LOGIN.value}
+            data = {"backend": self._identity.name, "operation": operation.value}
             entry = NewEntry(
                 AuditAction.LOOKED_UP, self._now(), self._pack.name, case.id, f"account at {self._identity.name}",
-                "to assess a recovery request", data,
+                "to assess a request about an account", data,
             )  # fmt: skip
             audit.record(await raw_connection(connection), [entry])
-        return await self._calls.call(self._identity, "find_by_login", lambda: self._identity.find_by_login(login))
 
     async def _check_documents(
         self, message: InboundMessage, item: envelopes.Loaded, channel: Channel
@@ -272,7 +298,7 @@ class Assessing:
             if found.held is None and decision.outcome in (DecisionOutcome.MET, DecisionOutcome.HUMAN):
                 action, held = await self._propose(raw, current, decision, classification, found, now)
             if action is not None:
-                action = replace(action, handlers=reading.typists)
+                action = replace(action, handlers=action.handlers | reading.typists)
             outcome = decision.outcome.value if decision.outcome else None
             state = CaseState.REGISTERED if action and not action.frozen.must_check else CaseState.HUMAN_REVIEW
             if current.state is CaseState.REOPENED:
@@ -302,7 +328,9 @@ class Assessing:
     ) -> tuple[Action | None, Held]:
         """The action that the decision allows, or None and the reason."""
         account, application = found.account, found.evidence.application
-        changes = classification.procedure is Procedure.EMERGENCY_PASSWORD_AND_EMAIL
+        if classification.procedure is Procedure.PESEL_CONFLICT:
+            return await self._propose_release(raw, case, decision, found, now)
+        changes = classification.procedure in CHANGES_LOGIN
         old = account.login if account else (application.old_login if application else None) or classification.login
         new = application.new_login if changes and application else None
         if changes and new is None:
@@ -316,12 +344,19 @@ class Assessing:
         action_id = uuid4()
         sure = action_id if found.standing and decision.outcome is DecisionOutcome.MET else None
         if held := await self._limits.held(
-            raw, backend, account, old, standing=found.standing, changes=changes, sure=sure, now=now
+            raw,
+            backend,
+            account.ref if account else None,
+            old,
+            standing=found.standing,
+            changes=changes,
+            sure=sure,
+            now=now,
         ):
             return None, held
         frozen = Frozen(
             action_id=action_id, case_id=case.id, backend=self._identity.name, account_ref=account.ref if account else None,
-            old_login=old, new_login=new, steps=self._steps(account, changes=changes),
+            old_login=old, new_login=new, steps=steps_for(classification.procedure, account, self._identity.operations),
             decision_sha256=decision_sha256(decision),
             must_check=decision.rules(Verdict.UNKNOWN), nonce=secrets.token_bytes(16),
         )  # fmt: skip
@@ -331,17 +366,36 @@ class Assessing:
             frozen, risk, ActionState.WAITING, now, now + self._policy.lifetime, subject_names=subjects
         ), Held("")
 
-    def _steps(self, account: Account | None, *, changes: bool) -> tuple[Step, ...]:
-        can = self._identity.operations
-        if account is None or can.isdisjoint({Operation.SEND_ACTIVATION, Operation.SET_PASSWORD}):
-            return (Step.BY_HAND,)
-        if changes and Operation.CHANGE_LOGIN not in can:
-            return (Step.BY_HAND,)
-        # The change of login first: done again after a lost answer, what follows finds the account by its new login.
-        steps = [Step.CHANGE_LOGIN] if changes else []
-        if AccountFlag.LOCKED in account.flags and Operation.UNLOCK in can:
-            steps.append(Step.UNLOCK)
-        return (*steps, Step.ACTIVATE)
+    async def _propose_release(
+        self, raw: Any, case: Case, decision: Decision, found: _Found, now: datetime
+    ) -> tuple[Action | None, Held]:
+        """The report on a PESEL conflict, as an action of high risk, or None and the reason."""
+        release = plan_release(found.evidence, self._identity.operations, self._marks)
+        if release is None:
+            return None, Held("no account is known that carries a personal number by a valid signature")
+        login = release.account.login
+        if held := await self._limits.held(
+            raw,
+            self._identity.name,
+            release.account.ref,
+            login,
+            standing=found.standing,
+            changes=False,
+            sure=None,
+            now=now,
+        ):
+            return None, held
+        frozen = Frozen(
+            action_id=release.action_id, case_id=case.id, backend=self._identity.name, account_ref=release.account.ref,
+            old_login=login, new_login=None, steps=release.steps, decision_sha256=decision_sha256(decision),
+            must_check=decision.rules(Verdict.UNKNOWN), nonce=secrets.token_bytes(16), report=release.report.text(),
+        )  # fmt: skip
+        # Who asks gains by it under an address that the account does not know.
+        asker = frozenset({case.requester.address.lower()} if case.requester else ())
+        return Action(
+            frozen, Risk.HIGH, ActionState.WAITING, now, now + self._policy.lifetime, handlers=asker,
+            subject_names=frozenset({login.lower()}),
+        ), Held("")  # fmt: skip
 
     async def _add(
         self, connection: AsyncConnection, raw: Any, action: Action, classification: Classification, now: datetime
@@ -358,12 +412,12 @@ class Assessing:
 
 
 def wants_assessment(case: Case, *, again: bool = False) -> bool:
-    """Whether it is a recovery request that its first decision did not refuse, and that is still open.
+    """Whether it is a request about an account that its first decision did not refuse, and that is still open.
 
     `again`: its application was typed since; then the decision in the case is no longer the first.
     """
     return (
-        case.kind is CaseKind.RECOVERY
+        case.kind in ACCOUNT_KINDS
         and case.procedure in ACCOUNT_PROCEDURES
         and (again or case.decision.outcome in (DecisionOutcome.MET, DecisionOutcome.HUMAN))
         and case.state in (CaseState.REGISTERED, CaseState.HUMAN_REVIEW, CaseState.REOPENED)

@@ -15,6 +15,7 @@ from okienko.core.actions import store
 from okienko.core.actions.approvals import Actor, Approvals
 from okienko.core.actions.frozen import Step, decision_sha256, shown_code
 from okienko.core.actions.machine import Action, ActionRefusedError
+from okienko.core.actions.pesels import shown_report
 from okienko.core.actions.seals import Seals, Trust
 from okienko.core.audit.entries import AuditAction, NewEntry
 from okienko.core.audit.log import record
@@ -120,7 +121,7 @@ def _action(row: Any, approvals: Sequence[Any], seals: Seals) -> dict[str, Any]:
         action = store.to_action(row, approvals, seals)
     except ValueError:  # a word of no enumeration
         action = None
-    shown = {name: value for name, value in row.items() if name not in _OURS}
+    shown = {name: value for name, value in row.items() if name not in _OURS} | {"report": _report(row["report"])}
     counting = {a.who for a in action.counting} if action else set()
     # An erased action has no digest any more, and nothing to hold its approvals against.
     erased = not row["digest"]
@@ -134,6 +135,14 @@ def _action(row: Any, approvals: Sequence[Any], seals: Seals) -> dict[str, Any]:
         "approvals": given, "agreed": len(action.agreed_by) if action else 0, "tampered": tampered,
         "sealed": action is not None and action.trust is Trust.GENUINE, "forged": [] if erased else forged,
     }  # fmt: skip
+
+
+def _report(text: str | None) -> dict[str, Any] | None:
+    try:
+        report = shown_report(text)
+    except ValueError:  # changed in the database: the action says so
+        return None
+    return report.model_dump(mode="json") if report else None
 
 
 async def do_by_hand(

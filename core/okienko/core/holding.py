@@ -18,7 +18,6 @@ from okienko.core.cases import to_human_review
 from okienko.core.events import ACTOR, NewEvent, append
 from okienko.core.limits import Allowance, Limit
 from okienko.plugins.errors import PermanentError
-from okienko.plugins.identity import Account
 from okienko.schemas import ActionState, EventType
 
 # Two workers that assess two requests for one account at the same moment wait for each other here.
@@ -80,7 +79,7 @@ class AccountLimits:
         self,
         raw: Any,
         backend: str,
-        account: Account | None,
+        ref: str | None,
         login: str,
         *,
         standing: str,
@@ -90,16 +89,17 @@ class AccountLimits:
     ) -> Held | None:
         """Why the account gets no further action, or None. Holds until the transaction ends.
 
-        `login` is the account's own or, without a look-up, the one that is claimed; `changes`: it would get another one.
-        `sure`: the id that the action would have, when somebody stands for the request and every rule is met. Neither an open
-        action that nobody proved and nobody approved, nor how many of those there were today, keeps such a request waiting.
+        `ref`: the account, None without a look-up. `login` is the account's own or, without a look-up, the one that
+        is claimed; `changes`: it would get another one. `sure`: the id that the action would have, when somebody
+        stands for the request and every rule is met. Neither an open action that nobody proved and nobody approved,
+        nor how many of those there were today, keeps such a request waiting.
         """
-        name = account.ref if account else f"login {login.lower()}"
+        name = ref if ref else f"login {login.lower()}"
         await raw.execute(_LOCK_ACCOUNT, backend, name)
         yielding: Action | None = None
-        if account is not None:
+        if ref is not None:
             day = now.replace(hour=0, minute=0, second=0, microsecond=0)
-            others = await raw.fetchrow(_OTHERS, backend, account.ref, day, sure is not None)
+            others = await raw.fetchrow(_OTHERS, backend, ref, day, sure is not None)
             if others["open"]:
                 yielding = await _yielding(raw, self._seals, others["open"], now) if sure else None
                 if yielding is None:

@@ -20,7 +20,7 @@ _OWED = {
     Job.NOTIFY: "SELECT id FROM notification WHERE state = 'queued'",
     Job.CLOSE: "SELECT DISTINCT case_id AS id FROM closing WHERE done_at IS NULL",
     Job.ASSESS: (
-        "SELECT c.id FROM cases c WHERE c.kind = 'recovery' AND c.procedure IN ('emergency_password', 'emergency_password_and_email') "
+        "SELECT c.id FROM cases c WHERE c.kind IN ('recovery', 'service_request') AND c.procedure <> 'self_service' "
         "AND c.state IN ('registered', 'human_review') AND NOT EXISTS (SELECT FROM reset_action a WHERE a.case_id = c.id) "
         "AND NOT EXISTS (SELECT FROM event e WHERE e.case_id = c.id AND e.type = 'assessed') "
         "AND NOT EXISTS (SELECT FROM notification n WHERE n.case_id = c.id AND n.kind = 'registered' AND n.state = 'queued') "

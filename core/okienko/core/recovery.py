@@ -14,6 +14,7 @@ from okienko.core.actions.execution import Execution
 from okienko.core.actions.links import Links
 from okienko.core.actions.machine import ActionPolicy, Risk
 from okienko.core.actions.people import People
+from okienko.core.actions.pesels import PeselMarks
 from okienko.core.actions.seals import Seals
 from okienko.core.assessing import Assessing
 from okienko.core.attempts import Attempts
@@ -54,6 +55,7 @@ class Recovery:
         pack: ProcedurePack,
         links: Links,
         seals: Seals,
+        marks: PeselMarks,
         sender: SenderProof,
         verifying: Verifying | None,
         vault: Vault,
@@ -79,11 +81,11 @@ class Recovery:
             identity=starting,
             assessing=Assessing(
                 engine, now, channels=channels, pack=pack, identity=identity, starting=starting, sender=sender, verifying=verifying,
-                vault=vault, policy=policy, seals=seals, limits=limits, spool=settings.home / "spool",
+                vault=vault, marks=marks, policy=policy, seals=seals, limits=limits, spool=settings.home / "spool",
                 calls=calls, attempts=attempts,
             ),
             execution=Execution(
-                engine, now, identity=backends, policy=policy, pack=pack, links=links, seals=seals, message_domain=domain,
+                engine, now, identity=backends, policy=policy, pack=pack, links=links, seals=seals, marks=marks, message_domain=domain,
                 activation_lifetime=timedelta(hours=settings.activation_hours), calls=calls, attempts=attempts,
             ),
             approvals=Approvals(

@@ -164,6 +164,7 @@ reset_action = sa.Table(
     sa.Column("not_before", _TIME),
     sa.Column("reason", sa.Text),
     sa.Column("stop_sha256", sa.LargeBinary, comment="Of the stop link's token, while the holder may stop the action"),
+    sa.Column("report", sa.Text, comment="Of a PESEL conflict, as it was frozen; the number is masked"),
     sa.Column("ended_at", _TIME),
     sa.Column("ended_by", sa.Text),
     sa.Column("nonce", sa.LargeBinary, comment="Part of the digest, so that it confirms no guess once this is erased"),

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from okienko.core import database
 from okienko.core.actions import store
 from okienko.core.actions.links import Links
+from okienko.core.actions.pesels import PeselMarks
 from okienko.core.actions.seals import Seals
 from okienko.core.audit import keys as audit_keys
 from okienko.core.audit.keyring import KeySource
@@ -168,6 +169,8 @@ async def open_service(
             engine, now, channels=plugins.channels, policies=policies, pack=pack, vault=vault, spool=settings.home / "spool",
             calls=calls, repeats=requests if window else None,
         )  # fmt: skip
+        older_marks = [key.derive("pesel marks") for key in ring.keys if key.purpose == "vault"]
+        marks = PeselMarks(ring.current("vault").derive("pesel marks"), older_marks)
         delivery = Delivery(
             engine, now, channels=plugins.channels, csd=csd, pack=pack, links=links,
             message_domain=settings.message_domain, calls=calls,
@@ -175,7 +178,7 @@ async def open_service(
         verifying = find_verifying(plugins, settings, environ)
         recovery = Recovery.build(
             engine, now, settings=settings, channels=plugins.channels, identity=identity, pack=pack, links=links,
-            seals=Seals(keys), sender=sender, verifying=verifying, vault=vault, calls=calls,
+            seals=Seals(keys), marks=marks, sender=sender, verifying=verifying, vault=vault, calls=calls,
         )  # fmt: skip
         service = Service(
             settings=settings,

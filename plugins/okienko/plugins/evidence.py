@@ -20,9 +20,12 @@ class Evidence:
     new_login_taken: bool | None = None
     """B: whether another account has the new login."""
     sender: SenderVerdict | None = None
+    """None before the first answer has gone; afterwards always there, however little it proves."""
     signature: SignatureReport | None = None
     """B: of the attached application."""
     application: Application | None = None
     """B: what the application says, read from signed bytes only or typed by a human."""
     typed: tuple[str, ...] = ()
     """B: which of that a human typed beside the document, by the names of Application's fields."""
+    carriers: tuple[Account, ...] | None = None
+    """`pesel_conflict`: the accounts that carry the signatory's personal number; None when nobody was asked."""

@@ -31,6 +31,8 @@ class Operation(StrEnum):
     SET_PASSWORD = "set_password"  # noqa: S105  an operation's name
     """okienko mails the link (mail 3) and passes on what the person typed on its activation page."""
     CHANGE_LOGIN = "change_login"
+    RELEASE_PESEL = "release_pesel"
+    """Take a personal number off an account, so that its holder can have another one (rule S2, `pesel_conflict`)."""
 
 
 class AccountFlag(StrEnum):
@@ -131,7 +133,10 @@ class IdentityBackend(Protocol):
         ...
 
     async def find_by_pesel(self, pesel: Pesel) -> tuple[Account, ...]:
-        """Every account that carries the personal number, for the report on a PESEL conflict (rule S2)."""
+        """Every account that carries the personal number, for the report on a PESEL conflict (rule S2).
+
+        Disabled accounts too: what keeps the person from a new one is the number, not whether the old one works.
+        """
         ...
 
     async def get(self, ref: str) -> Account | None:
@@ -161,6 +166,14 @@ class IdentityBackend(Protocol):
         """Swap the login e-mail for `new_login`, atomically with the comparison where the protocol can.
 
         When the account has `new_login` already and the same `ref`, gives `changed=False`. Raises LoginTakenError, StaleError.
+        """
+        ...
+
+    async def release_pesel(self, expected: Expected, pesel: Pesel) -> Done:
+        """Take exactly this personal number off the account, and nothing else.
+
+        An account without any number gives `changed=False`. Raises StaleError when the account carries another number: it is
+        somebody else's data. The number stands in no log, error or result.
         """
         ...
 

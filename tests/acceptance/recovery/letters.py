@@ -79,6 +79,13 @@ def letter_a(sender: str, *, who: str = GENITIVE, year: int = YEAR, results: str
     return letter(sender, f"{PHRASE_A} {who}, rok urodzenia {year}\n", results=results)
 
 
+def letter_service(
+    sender: str, subject: str, text: str, *documents: tuple[str, bytes], results: str | None = None
+) -> bytes:
+    """A service request (S2)."""
+    return letter(sender, f"{text}\n", *documents, results=results, subject=subject)
+
+
 def letter_b(
     sender: str, document: bytes, name: str = "wniosek.pdf", *, results: str | None = None, year: int = YEAR
 ) -> bytes:
@@ -109,6 +116,11 @@ class Notary:
         """PAdES, podpis zaufany: the person stands in clear in /Reason."""
         lines = (*_lines(old, new), f"PESEL: {who.pesel}")
         return podpis_zaufany_pdf(plain_pdf(lines), self._pki["seal"], "JAN PRÓBNY", who.pesel)
+
+    def statement(self, who: Citizen, new: str, *, given: str = "Jan", family: str = "Próbny") -> bytes:
+        """PAdES, qualified: an application for the release of the citizen's number, naming the login that is to be."""
+        lines = ("Wniosek o zwolnienie numeru PESEL", "Imie: Jan", f"Nowy adres e-mail: {new}")
+        return sign_pdf(plain_pdf(lines), self._certificate(who, given, family))  # type: ignore[arg-type]
 
     def xml(self, who: Citizen, old: str, new: str) -> bytes:
         """XAdES, qualified."""

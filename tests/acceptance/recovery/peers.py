@@ -29,11 +29,17 @@ class Peer:
     hands: AccountWorkshop
     _born: Callable[[str, str], None]
     """Writes a year of birth into an account: no PESEL of the 2200s tells one that somebody could write in a mail."""
+    _numbers: Callable[[str], list[str]]
+    """What stands where an account's PESEL stands."""
 
     async def account(self, login: str, person: Person, password: str = OLD) -> None:
         """A usable account."""
         await self.hands.create(login, password, person)
         await asyncio.to_thread(self._born, login, str(YEAR))
+
+    async def pesels(self, login: str) -> list[str]:
+        """The personal numbers that the account carries, as the server itself has them."""
+        return await asyncio.to_thread(self._numbers, login)
 
 
 @contextmanager
@@ -47,8 +53,9 @@ def slapd() -> Iterator[Peer]:
             "BIRTH_DATE_ATTRIBUTE": "employeeNumber",
         }  # fmt: skip
         yield Peer(
-            "ldap", _environ("ldap", values), hands, lambda login, year: hands.modify(login, 2, "employeeNumber", year)
-        )
+            "ldap", _environ("ldap", values), hands, lambda login, year: hands.modify(login, 2, "employeeNumber", year),
+            lambda login: hands.read(login, "pesel"),
+        )  # fmt: skip
 
 
 @contextmanager
@@ -60,7 +67,10 @@ def samba() -> Iterator[Peer]:
             "URL": server.url, "CA": str(server.ca), "BIND_DN": samba_rig.OPERATOR,
             "BIND_PASSWORD": samba_rig.OPERATOR_PASSWORD, "BASE": samba_rig.PEOPLE, "BIRTH_DATE_ATTRIBUTE": "info",
         }  # fmt: skip
-        yield Peer("ad", _environ("ad", values), hands, lambda login, year: hands.modify(login, info=year))
+        yield Peer(
+            "ad", _environ("ad", values), hands, lambda login, year: hands.modify(login, info=year),
+            lambda login: hands.read(login, "employeeID"),
+        )  # fmt: skip
 
 
 @contextmanager
@@ -76,7 +86,12 @@ def scim2() -> Iterator[Peer]:
         yield Peer(
             "scim", _environ("scim", values), hands,
             lambda login, year: server.patch(hands.ref(login), {"op": "replace", "path": path, "value": year}),
+            lambda login: _present(server.read(hands.ref(login)).get(ENTERPRISE, {}).get("employeeNumber")),
         )  # fmt: skip
+
+
+def _present(value: str | None) -> list[str]:
+    return [value] if value else []
 
 
 def _environ(backend: str, values: dict[str, str]) -> dict[str, str]:

@@ -306,7 +306,7 @@ async def test_check_names_missing_rights(server: Samba, workshop: Workshop, bac
     more: dict[str, object] = {"bind_dn": rig.READER, "bind_password": rig.READER_PASSWORD, "check_login": login}
     reader = AdIdentity(settings_for(server, **more), now)
     (bad,) = [f for f in await reader.check() if f.severity is Severity.ERROR]
-    assert bad.message == "the operator account may not write lockouttime, mail, userprincipalname"
+    assert bad.message == "the operator account may not write employeeid, lockouttime, mail, userprincipalname"
     expected = await made(workshop, reader)
     for call in (reader.set_password(expected, SecretStr(NEW)), reader.change_login(expected, new_login())):
         with pytest.raises(MisconfiguredError, match="right"):

@@ -84,6 +84,54 @@ async def test_two_with_one_email(backend: KeycloakIdentity, keycloak: Keycloak)
         await backend.find_by_login(OLD)
 
 
+async def test_release_pesel_sends_everything_else_back_as_it_was(
+    backend: KeycloakIdentity, keycloak: Keycloak
+) -> None:
+    """A PUT of `attributes` replaces all of them, and a user profile takes a missing name for an emptied one."""
+    before = dict(keycloak.users["id-jan"])
+    done = await backend.release_pesel(Expected("id-jan", OLD), Pesel(JAN))
+    assert (done.changed, done.fields) == (True, ("pesel",))
+    assert done.after is not None
+    assert done.after.person.pesel is None
+    assert keycloak.users["id-jan"] == before | {"attributes": {"office": ["Zakręt"]}}
+    ((path, body),) = keycloak.calls("PUT")
+    assert path == "/users/id-jan"
+    assert body == {
+        "username": OLD, "email": OLD, "emailVerified": True, "firstName": "Jan", "lastName": "Próbny",
+        "attributes": {"office": ["Zakręt"]},
+    }  # fmt: skip
+    again = await backend.release_pesel(Expected("id-jan", OLD), Pesel(JAN))
+    assert not again.changed
+    assert len(keycloak.calls("PUT")) == 1
+
+
+@pytest.mark.parametrize("values", [["89852000569"], [JAN, "1"], ["no number"]])
+async def test_release_pesel_leaves_other_values_alone(
+    backend: KeycloakIdentity, keycloak: Keycloak, values: list[str]
+) -> None:
+    keycloak.users["id-jan"]["attributes"]["pesel"] = values
+    with pytest.raises(StaleError):
+        await backend.release_pesel(Expected("id-jan", OLD), Pesel(JAN))
+    assert keycloak.calls("PUT") == []
+
+
+async def test_release_pesel_that_keycloak_does_not_carry_out(
+    backend: KeycloakIdentity, keycloak: Keycloak, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read-only attribute is kept in silence; a realm that drops unmanaged attributes drops more than was asked."""
+    monkeypatch.setattr(keycloak, "_update", lambda *_: httpx.Response(204))
+    with pytest.raises(PermanentError, match="still carries"):
+        await backend.release_pesel(Expected("id-jan", OLD), Pesel(JAN))
+
+    def drops(ref: str, _: object) -> httpx.Response:
+        keycloak.users[ref]["attributes"] = {}
+        return httpx.Response(204)
+
+    monkeypatch.setattr(keycloak, "_update", drops)
+    with pytest.raises(PermanentError, match="more of the account"):
+        await backend.release_pesel(Expected("id-jan", OLD), Pesel(JAN))
+
+
 async def test_find_by_pesel_rechecks(backend: KeycloakIdentity, keycloak: Keycloak) -> None:
     keycloak.users["id-two"] = Keycloak.user("id-two", "two@poczta.example", "Jan", attributes={"pesel": JAN})
     keycloak.users["id-bad"] = Keycloak.user("id-bad", "b@poczta.example", "Jan", attributes={"pesel": [JAN, "1"]})

@@ -257,7 +257,10 @@ async def test_check_names_missing_rights(server: Slapd, workshop: Workshop) -> 
         settings_for(server, check_login=login, bind_dn=rig.READER, bind_password=rig.READER_PASSWORD), now
     )
     (bad,) = [f for f in await reader.check() if f.severity is Severity.ERROR]
-    assert bad.message == "it may not write pwdAccountLockedTime, write userPassword, write pwdReset, write mail"
+    assert (
+        bad.message
+        == "it may not write pwdAccountLockedTime, write userPassword, write pwdReset, write mail, write pesel"
+    )
     with pytest.raises(MisconfiguredError, match="right"):
         await reader.change_login(await made(workshop, reader), new_login())
     # Nothing was changed by trying.

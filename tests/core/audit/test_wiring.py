@@ -17,6 +17,7 @@ from okienko.core import desk, parking
 from okienko.core.actions import store
 from okienko.core.actions.approvals import Actor
 from okienko.core.actions.links import Links
+from okienko.core.actions.pesels import PeselMarks
 from okienko.core.audit.anchor import trusted_keys
 from okienko.core.audit.erasure import erase
 from okienko.core.audit.vault import Erased
@@ -178,7 +179,7 @@ def recovery_with(service: Service, identity: MemoryIdentity) -> Recovery:
     return Recovery.build(
         service.engine, service.now, settings=service.settings, channels=plugins.channels, identity=identity,
         pack=plugins.procedures["puesc"], links=Links(bytes(32), "https://okienko.invalid"),
-        seals=service.recovery.approvals.seals, sender=sender_proof({}), verifying=None, vault=service.vault,
+        marks=PeselMarks(bytes(32)), seals=service.recovery.approvals.seals, sender=sender_proof({}), verifying=None, vault=service.vault,
         calls=Calls(10.0, on_stop=plugins.stop, on_resume=plugins.resume),
     )  # fmt: skip
 
@@ -214,7 +215,7 @@ async def test_a_look_up_is_audited_before_it_is_made(service: Service, engine: 
     assert (looked["actor"], looked["subject"], looked["reason"]) == (
         "puesc",
         "account at memory",
-        "to assess a recovery request",
+        "to assess a request about an account",
     )
     assert looked["data"] == {"backend": "memory", "operation": "find_by_login"}
     assert looked["case_id"] == decided["case_id"] == proposed["case_id"] == case_id

@@ -11,8 +11,10 @@ import pytest
 
 from okienko.core.actions.frozen import Step
 from okienko.core.actions.machine import Risk
+from okienko.core.actions.pesels import PeselReport, ReportedAccount, Suggestion
 from okienko.core.audit.entries import AuditAction
 from okienko.core.site.security import csrf_token
+from okienko.plugins.identity import AccountFlag
 from okienko.schemas import Decision
 from rigs.site import AUDITOR, NEW, OLD, Desk
 
@@ -281,3 +283,34 @@ async def test_nobody_sees_anything_without_a_sign_in(desk: Desk) -> None:
         answer = await nobody.post(f"/actions/{action}/approve", data=await desk.seen(action))
         assert answer.headers["location"] == "/sign-in"
     assert await desk.rows("SELECT * FROM reset_approval") == []
+
+
+async def test_the_report_on_a_pesel_conflict(desk: Desk) -> None:
+    """On the page and in the API, in both languages, with a mask for the number and without the mark."""
+    stranger = "<b>ewa</b>@poczta.example"
+    report = PeselReport(
+        pesel="*********28", mark="f" * 64,
+        accounts=(
+            ReportedAccount(ref="ref-1", login=OLD, flags=(AccountFlag.LOCKED,), holder_agrees=True, suggestion=Suggestion.MERGE_INTO),
+            ReportedAccount(
+                ref="ref-2", login=stranger, unknown_flags=(AccountFlag.LOCKED, AccountFlag.DISABLED), holder_agrees=False,
+                suggestion=Suggestion.RELEASE_FROM,
+            ),
+        ),
+    )  # fmt: skip
+    action = await desk.propose(new_login=None, steps=(Step.RELEASE_PESEL,), report=report.text())
+    anna = await desk.visitor("anna")
+    page = (await anna.get(f"/actions/{action}")).text
+    for text in (
+        "Usunąć numer PESEL z konta", "*********28", "Liczba kont z tym numerem: 2", "zablokowane po nieudanych logowaniach",
+        "to konto zostawić", "zwolnić numer z tego konta", "imię i nazwisko inne niż w podpisie", "Błąd odebrałby numer PESEL",
+        "system kont tego nie podaje",
+    ):  # fmt: skip
+        assert text in page, text
+    assert stranger not in page
+    assert report.mark not in page
+    shown = (await anna.get(f"/api/v1/actions/{action}")).json()["report"]
+    assert shown == report.model_dump(mode="json", exclude={"mark"})
+    plain = await desk.propose(number="ZGL000000002")
+    assert "Raport o numerze PESEL" not in (await anna.get(f"/actions/{plain}")).text
+    assert (await anna.get(f"/api/v1/actions/{plain}")).json()["report"] is None

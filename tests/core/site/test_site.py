@@ -18,6 +18,7 @@ from starlette.requests import Request
 
 from okienko.core.actions.frozen import Step
 from okienko.core.actions.machine import Risk
+from okienko.core.actions.pesels import Suggestion
 from okienko.core.applications import FIELDS
 from okienko.core.site.actionview import plain_name
 from okienko.core.site.addresses import client_address, limit_key
@@ -29,6 +30,7 @@ from okienko.core.site.settings import SiteSettings
 from okienko.core.typeddata import Wrong
 from okienko.core.typing_in import Refusal
 from okienko.plugins.errors import MisconfiguredError
+from okienko.plugins.identity import AccountFlag
 from okienko.plugins.settings import load_settings
 from okienko.schemas import ActionState, EventType, NotificationKind, Procedure, Verdict
 from rigs.site import OLD, Desk
@@ -38,6 +40,7 @@ FAMILIES = {
     "state": [s.value for s in ActionState], "event": [e.value for e in EventType], "procedure": [p.value for p in Procedure],
     "verdict": [v.value for v in Verdict], "notification": [k.value for k in NotificationKind], "step": [s.value for s in Step], "risk": [*Risk, *(f"{r}_why" for r in Risk)],
     "typing": [*Wrong, *(r for r in Refusal if r is not Refusal.INVALID)], "field": FIELDS, "pile": [*Pile],
+    "flag": [*(f.value for f in AccountFlag), "none"], "suggestion": [s.value for s in Suggestion],
 }  # fmt: skip
 
 

@@ -23,6 +23,8 @@ from okienko.core.actions.alarm import raise_alarm
 from okienko.core.actions.frozen import Step
 from okienko.core.actions.links import LinkKind, Links
 from okienko.core.actions.machine import Action, ActionPolicy, ActionRefusedError, ForgedApprovalError
+from okienko.core.actions.pesels import PeselMarks
+from okienko.core.actions.releasing import must_be_released, number_to_release
 from okienko.core.actions.seals import SealKind, Seals
 from okienko.core.attempts import Attempts, Work
 from okienko.core.calls import Calls
@@ -54,6 +56,7 @@ class Execution:
         pack: ProcedurePack,
         links: Links,
         seals: Seals,
+        marks: PeselMarks,
         message_domain: str,
         activation_lifetime: timedelta,
         calls: Calls,
@@ -66,6 +69,7 @@ class Execution:
         self._pack = pack
         self._links = links
         self._seals = seals
+        self._marks = marks
         self._domain = message_domain
         self._lifetime = activation_lifetime
         self._calls = calls
@@ -173,7 +177,8 @@ class Execution:
         if frozen.account_ref is None:
             raise StaleError("the action names no account: it cannot be carried out by okienko")
         get = partial(backend.get, frozen.account_ref)
-        _must_be_usable(await self._calls.call(backend, "get", get))
+        account = await self._calls.call(backend, "get", get)
+        _must_be_usable(account)
         expected = Expected(frozen.account_ref, frozen.old_login)
         written: list[str] = []
         for step in frozen.steps:
@@ -184,10 +189,14 @@ class Execution:
                     backend, "change_login", partial(backend.change_login, expected, frozen.new_login)
                 )
                 expected = Expected(frozen.account_ref, frozen.new_login)
+            elif step is Step.RELEASE_PESEL and (pesel := number_to_release(account, frozen, self._marks)):
+                done = await self._calls.call(backend, "release_pesel", partial(backend.release_pesel, expected, pesel))
             else:
                 continue
             written += done.fields
-        _must_read_back(await self._calls.call(backend, "get", get), action)
+        account = await self._calls.call(backend, "get", get)
+        _must_read_back(account, action)
+        must_be_released(account, frozen)
         return tuple(written)
 
     async def _read_back(self, action: Action) -> Account | None:

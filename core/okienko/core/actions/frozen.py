@@ -28,6 +28,8 @@ class Step(StrEnum):
     CHANGE_LOGIN = "change_login"
     ACTIVATE = "activate"
     """Let the person set a new password by a link that only they receive."""
+    RELEASE_PESEL = "release_pesel"
+    """Take the personal number off the account, so that its owner can have another one."""
     BY_HAND = "by_hand"
     """Something that an administrator does in their own tool."""
 
@@ -51,6 +53,8 @@ class Frozen:
     nonce: bytes = b""
     """Random, so that nobody can confirm a guessed address by the digest, which stays in the audit when all else is erased. Empty
     for what was proposed before there were nonces."""
+    report: str | None = None
+    """What was shown of a PESEL conflict, word for word; see okienko.core.actions.pesels."""
 
     @property
     def changes_login(self) -> bool:
@@ -59,10 +63,11 @@ class Frozen:
 
     @property
     def digest(self) -> str:
-        """SHA-256, hex, over a canonical JSON array of all parts in their order."""
+        """SHA-256, hex, over a canonical JSON array of all parts in their order; the report is a part where there is one."""
         parts: list[object] = [
             "okienko reset action v1", str(self.action_id), str(self.case_id), self.backend, self.account_ref,
             self.old_login, self.new_login, [step.value for step in self.steps], self.decision_sha256, list(self.must_check),
+            *([self.report] if self.report is not None else []),
         ]  # fmt: skip
         if self.nonce:
             parts[0] = "okienko reset action v2"

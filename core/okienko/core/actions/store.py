@@ -17,7 +17,7 @@ from okienko.schemas import ActionState, Procedure
 _COLUMNS = (
     "id", "case_id", "backend", "procedure", "risk", "state", "account_ref", "old_login", "new_login", "steps", "must_check",
     "decision_sha256", "digest", "handlers", "created_at", "expires_at",
-    "nonce", "seal", "sealed_by",
+    "nonce", "report", "seal", "sealed_by",
 )  # fmt: skip
 _SAVE = """
 UPDATE reset_action SET state = $2, not_before = $3, reason = $4, ended_at = $5, ended_by = $6, expires_at = $7 WHERE id = $1
@@ -51,7 +51,7 @@ async def insert(raw: Any, seals: Seals, actions: Sequence[tuple[Action, Procedu
             a.frozen.action_id, a.frozen.case_id, a.frozen.backend, procedure.value, a.risk.value, a.state.value,
             a.frozen.account_ref, a.frozen.old_login, a.frozen.new_login, [s.value for s in a.frozen.steps],
             list(a.frozen.must_check), a.frozen.decision_sha256, a.frozen.digest, sorted(a.handlers), a.created_at, a.expires_at,
-            a.frozen.nonce or None, seal.mac, seal.key,
+            a.frozen.nonce or None, a.frozen.report, seal.mac, seal.key,
         )
         for a, procedure in actions
         for seal in [seals.make(SealKind.PROPOSAL, proposal_parts(a))]
@@ -110,8 +110,9 @@ async def seal_open(raw: Any, seals: Seals) -> int:
 
 def is_whole(action: Action, digest: str) -> bool:
     """Whether the columns are still those that were proposed."""
+    high = action.frozen.changes_login or Step.RELEASE_PESEL in action.frozen.steps
     right = action.frozen.digest == digest and action.trust is not Trust.FORGED
-    return right and not (action.frozen.changes_login and action.risk is Risk.LOW)
+    return right and not (high and action.risk is Risk.LOW)
 
 
 def proposal_parts(action: Action) -> list[Any]:
@@ -153,6 +154,7 @@ def to_action(row: Any, approvals: Sequence[Any], seals: Seals) -> Action:
         decision_sha256=row["decision_sha256"],
         must_check=tuple(row["must_check"]),
         nonce=row["nonce"] or b"",
+        report=row["report"],
     )
     action = Action(
         frozen=frozen,

@@ -30,7 +30,7 @@ _STATEMENTS = (
     "UPDATE closing SET solution = '' WHERE case_id = $1",
     "DELETE FROM activation WHERE action_id IN (SELECT id FROM reset_action WHERE case_id = $1)",
     "UPDATE reset_action SET account_ref = NULL, old_login = '', new_login = NULL, reason = NULL, decision_sha256 = '', digest = '', "
-    "stop_sha256 = NULL, nonce = NULL WHERE case_id = $1",
+    "stop_sha256 = NULL, nonce = NULL, report = NULL, handlers = '{}' WHERE case_id = $1",
     "UPDATE reset_approval SET decision = '' WHERE action_id IN (SELECT id FROM reset_action WHERE case_id = $1)",
     # Hashes over sender, date and text, by which a guess could be confirmed.
     "DELETE FROM seen WHERE envelope_id IN (SELECT id FROM envelope WHERE case_id = $1)",

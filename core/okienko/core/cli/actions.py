@@ -149,6 +149,8 @@ def describe(shown: Mapping[str, Any]) -> Iterator[str]:
     yield f"  expires   {shown['expires_at']:%Y-%m-%d %H:%M} UTC"
     if shown["not_before"]:
         yield f"  not before {shown['not_before']:%Y-%m-%d %H:%M} UTC"
+    if shown["report"] is not None:
+        yield from _describe_report(shown["report"])
     for approval in shown["approvals"]:
         mark = "" if approval["counts"] else ", NOT COUNTED"
         checked = f", who checked {', '.join(approval['checked'])}" if approval["checked"] else ""
@@ -168,6 +170,15 @@ def describe(shown: Mapping[str, Any]) -> Iterator[str]:
         yield f"  okienko action refuse {shown['id']} --reason '…' --solution '…'"
         if "by_hand" in shown["steps"]:
             yield f"  okienko action done {shown['id']} --code {shown['code']}{checked} --solution '…'   (when you did it in your own tool)"
+
+
+def _describe_report(report: Mapping[str, Any]) -> Iterator[str]:
+    yield f"  PESEL     {report['pesel']} is carried by:"
+    for one in report["accounts"]:
+        flags = ", ".join([*one["flags"], *(f"perhaps {flag}" for flag in one["unknown_flags"])]) or "usable"
+        whose = "the applicant's name" if one["holder_agrees"] else "NOT exactly the applicant's name"
+        advice = one["suggestion"].replace("_", " ")
+        yield f"    {clean(one['login'])} (account {clean(one['ref'])}; {flags}; {whose}): {advice}"
 
 
 async def _approve(action_id: UUID, code: str, checked: list[str], as_json: bool) -> None:  # noqa: FBT001  an option's value

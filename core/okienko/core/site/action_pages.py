@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from okienko.core.actions.frozen import Step
+from okienko.core.actions.pesels import shown_report
 from okienko.core.audit.entries import AuditAction
 from okienko.core.site import actionview
 from okienko.core.site.actionview import Problem
@@ -89,6 +90,7 @@ class _Actions:
             "kinds": [k.value for k in NotificationKind],
             "to_check": actionview.rules_to_check(whole), "by_hand": Step.BY_HAND in action.frozen.steps,
             "shown_decision": self._site.decision_sha256(whole.case.decision),
+            "report": shown_report(action.frozen.report),
             "tab": next(tab.value for tab, states in STATES.items() if action.state in states),
             "no_approval": actionview.cannot_approve(action, session.person, unchanged=unchanged, now=now),
             "no_refusal": actionview.cannot_refuse(action, now),

@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 
 from okienko.core.actions.frozen import Step
 from okienko.core.actions.machine import Action, Risk
+from okienko.core.actions.pesels import ShownReport, shown_report
 from okienko.core.site.actionview import MOST_TEXT
 from okienko.core.site.applications import Line as ApplicationRow
 from okienko.core.site.applications import Look
@@ -86,6 +87,7 @@ class ActionDetail(ActionLine):
     account_ref: str | None
     steps: tuple[Step, ...]
     must_check: tuple[str, ...]
+    report: ShownReport | None = Field(description="Of a PESEL conflict: who carries the number, which is masked")
     digest: Digest
     decision: Digest = Field(description="SHA-256 of the decision, with its rules, that this answer shows")
     decision_unchanged: bool = Field(
@@ -246,7 +248,8 @@ def to_detail(whole: Whole, needed: int, *, decision: str) -> ActionDetail:
         created_at=a.created_at, expires_at=a.expires_at, not_before=a.not_before, ended_at=whole.ended_at,
         approved_by=tuple(sorted(a.agreed_by)), approvals_needed=needed,
         further_requests=whole.further.repeats + whole.further.others, backend=a.frozen.backend,
-        account_ref=a.frozen.account_ref, steps=a.frozen.steps, must_check=a.frozen.must_check, digest=a.frozen.digest,
+        account_ref=a.frozen.account_ref, steps=a.frozen.steps, must_check=a.frozen.must_check,
+        report=shown_report(a.frozen.report), digest=a.frozen.digest,
         decision=decision, decision_unchanged=decision == a.frozen.decision_sha256, reason=a.reason,
         ended_by=whole.ended_by, rules=whole.case.decision.results,
         approvals=tuple(ApprovalInfo(who=p.who, at=p.at, counts=p.who in a.agreed_by) for p in a.approvals),

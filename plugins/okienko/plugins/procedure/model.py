@@ -128,11 +128,13 @@ class Names(Model):
     closing: list[Words] = Field(description="As written, any case: here the signature begins")
 
 
-REQUIRED_RULES = ("C3", *(f"A{n}" for n in range(1, 6)), *(f"B{n}" for n in range(1, 8)), "C", "D", "S1", "S2", "S3")
+REQUIRED_RULES = (
+    "C3", *(f"A{n}" for n in range(1, 6)), *(f"B{n}" for n in range(1, 8)), "C", "D", "S1", "S2", "S3", "U1", "P1", "P2", "P3",
+)  # fmt: skip
 """Ids that the engine decides or that mails speak of."""
 
 
-ACCOUNT_PROCEDURES = (Procedure.EMERGENCY_PASSWORD, Procedure.EMERGENCY_PASSWORD_AND_EMAIL)
+ACCOUNT_PROCEDURES = tuple(procedure for procedure in Procedure if procedure is not Procedure.SELF_SERVICE)
 """Procedures that end in a reset action."""
 
 

@@ -90,7 +90,9 @@ class DeclaredPack:
             return Classification(CaseKind.COMPLAINT)
         for procedure, test in self._requests:
             if test.fits(both):
-                return Classification(CaseKind.SERVICE_REQUEST, procedure)
+                # Unlocking is asked for from the login itself (A4); the others' login stands in what is signed.
+                login = message.sender.address if message.sender and procedure is Procedure.UNLOCK else None
+                return Classification(CaseKind.SERVICE_REQUEST, procedure, login=login)
         if self._numbers.search(message.subject):
             return Classification(CaseKind.FOLLOW_UP)
         if self._shared and self._shared in f" {text} ":
@@ -159,9 +161,11 @@ class DeclaredPack:
         return best or Person()
 
     def decide(self, message: InboundMessage, classification: Classification, evidence: Evidence) -> Decision:
-        """See ProcedurePack. C3, S2; S3; A1 to A5; B1 to B7; C; nothing for a follow-up."""
+        """See ProcedurePack. C3; S2 with A4, U1, B3 to B7, P1 to P3; S3; A1 to A5; B1 to B7; C; nothing for a follow-up."""
         procedure = classification.procedure
         match classification.kind:
+            case CaseKind.SERVICE_REQUEST if procedure is not None:
+                return self._rules.service_request(message, procedure, evidence)
             case CaseKind.TICKET | CaseKind.SERVICE_REQUEST:
                 return self._rules.new_ticket(message.subject, procedure)
             case CaseKind.COMPLAINT:

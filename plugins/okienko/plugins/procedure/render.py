@@ -103,7 +103,8 @@ class Templates:
             for rule, text in self._rules.items()
         ]
         for kind, number, trial in product(self._templates, ("trial", None), (_Trial.FULL, _Trial.EMPTY)):
-            for case_kind, procedure in (*product(CaseKind, [None]), *product([CaseKind.RECOVERY], Procedure)):
+            kinds = (CaseKind.RECOVERY, CaseKind.SERVICE_REQUEST)
+            for case_kind, procedure in (*product(CaseKind, [None]), *product(kinds, Procedure)):
                 for unmet in ([], results):
                     self._text(kind, number, case_kind, procedure, unmet, trial)
             for result in results:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from okienko.plugins.evidence import Evidence
-from okienko.plugins.procedure import accounts
+from okienko.plugins.procedure import accounts, services
 from okienko.plugins.procedure.identical import folded, normal
 from okienko.plugins.procedure.model import PackFile
 from okienko.schemas import Attachment, Decision, InboundMessage, Person, Procedure, RuleResult, Verdict
@@ -55,6 +55,32 @@ class Rules:
         """C3 for tickets (S1); S2 as well for service requests."""
         return self._tickets[self._new.search(normal(subject)) is not None, procedure]
 
+    def service_request(self, message: InboundMessage, procedure: Procedure, evidence: Evidence) -> Decision:
+        """C3 and S2; once the first answer has gone, also what the request needs: A4, U1; B3 to B7; B4, B6, P1 to P3."""
+        first = self.new_ticket(message.subject, procedure)
+        if evidence.sender is None:
+            return first
+        match procedure:
+            case Procedure.UNLOCK:
+                more = [
+                    self._sender("A4", message, accounts.sender_is_login(evidence)),
+                    self._result("U1", *services.is_locked(evidence)),
+                ]
+            case Procedure.PESEL_CONFLICT:
+                more = [
+                    self._signature(message, evidence),
+                    self._sender("B6", message, accounts.sender_is_new_login(evidence)),
+                    self._result("P1", *services.number_is_signed_for(message.text, evidence)),
+                    self._result("P2", *services.number_is_in_use(evidence)),
+                    self._result("P3", *services.holder_is_applicant(evidence)),
+                ]
+            case _:
+                more = [
+                    self._attached(message, evidence),
+                    *self._signed(message, services.applicant(evidence), evidence),
+                ]
+        return _decision(*first.results, *more)
+
     def complaint(self) -> Decision:
         """S3: complaints come through the portal; C3 is not asked."""
         return self._complaint
@@ -75,21 +101,36 @@ class Rules:
 
     def password_and_email(self, message: InboundMessage, reading: Reading, evidence: Evidence) -> Decision:
         """B1 to B7. Before the documents are looked at, B3 asks only whether there is one."""
-        name = self.application(message)
-        if name is None:
+        return _decision(
+            self._subject("B1", reading),
+            self._phrase("B2", reading, with_year=True),
+            self._attached(message, evidence),
+            *self._signed(message, reading.person, evidence),
+        )
+
+    def _attached(self, message: InboundMessage, evidence: Evidence) -> RuleResult:
+        """B3."""
+        if self.application(message) is None:
             attached = UNMET, "no attachment could be an application"
         elif evidence.signature is None:
             attached = MET, "an attachment that could be the application is there; it was not read yet"
         else:
             attached = accounts.application_is_complete(evidence.application, evidence.typed)
-        return _decision(
-            self._subject("B1", reading),
-            self._phrase("B2", reading, with_year=True),
-            self._result("B3", *attached),
+        return self._result("B3", *attached)
+
+    def _signature(self, message: InboundMessage, evidence: Evidence) -> RuleResult:
+        """B4, where B3 is not asked: without an attachment nothing is signed."""
+        if self.application(message) is None:
+            return self._result("B4", UNMET, "no attachment could be a signed application")
+        return self._result("B4", *accounts.is_signed(evidence))
+
+    def _signed(self, message: InboundMessage, claimed: Person, evidence: Evidence) -> tuple[RuleResult, ...]:
+        """B4 to B7."""
+        return (
             self._result("B4", *accounts.is_signed(evidence)),
             self._result("B5", *accounts.signatory_is_applicant(evidence)),
             self._sender("B6", message, accounts.sender_is_new_login(evidence)),
-            self._result("B7", *accounts.logins_are_right(reading.person, evidence)),
+            self._result("B7", *accounts.logins_are_right(claimed, evidence)),
         )
 
     def application(self, message: InboundMessage) -> str | None:

@@ -159,6 +159,17 @@ class MemoryIdentity:
         stored.login = new_login
         return self._done(stored, "login")
 
+    async def release_pesel(self, expected: Expected, pesel: Pesel) -> Done:
+        """See IdentityBackend."""
+        require(self, Operation.RELEASE_PESEL)
+        stored = self._expected(expected)
+        if stored.person.pesel is None:
+            return Done(changed=False, after=stored.shown())
+        if stored.person.pesel != pesel:
+            raise StaleError(f"the account {stored.ref} carries another personal number")
+        stored.person = stored.person.model_copy(update={"pesel": None})
+        return self._done(stored, "pesel")
+
     async def check(self) -> list[Finding]:
         """See IdentityBackend."""
         return [Finding(f"identity {self.name}", Severity.OK, f"{len(self.accounts)} accounts in memory")]

@@ -51,6 +51,8 @@ def _needed(settings: AdSettings) -> set[str]:
         needed.add("lockouttime")
     if Operation.CHANGE_LOGIN in settings.operations:
         needed |= {name.lower() for name in settings.login_attributes}
+    if Operation.RELEASE_PESEL in settings.operations and settings.pesel_attribute:
+        needed.add(settings.pesel_attribute.lower())
     return needed
 
 

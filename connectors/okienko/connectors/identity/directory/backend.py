@@ -26,6 +26,7 @@ from okienko.connectors.identity.directory.faults import (
 )
 from okienko.connectors.identity.directory.features import Features, read_features
 from okienko.connectors.identity.directory.filters import any_of, both, equals
+from okienko.connectors.identity.directory.people import carrying
 from okienko.connectors.identity.directory.pool import Pool
 from okienko.connectors.identity.directory.settings import DirectorySettings
 from okienko.plugins.errors import PermanentError
@@ -236,6 +237,37 @@ class DirectoryIdentity(ABC):
             return self._done(connection, expected.ref, new_login, changes)
 
         return await self._run("changing a login", work)
+
+    async def release_pesel(self, expected: Expected, pesel: Pesel) -> Done:
+        """See IdentityBackend. The stored value is deleted by name, which is the comparison."""
+        require(self, Operation.RELEASE_PESEL)
+        attribute = self._settings.pesel_attribute or ""
+
+        def look(connection: Connection) -> tuple[Entry, Account, tuple[bytes, ...]]:
+            entry, account = self._expected(connection, expected)
+            found = carrying(entry, attribute, pesel)
+            if not found and entry.raw(attribute):
+                raise StaleError(f"the account {expected.ref} carries another personal number")
+            return entry, account, found
+
+        def work(connection: Connection) -> Done:
+            entry, account, found = look(connection)
+            if not found:
+                return Done(changed=False, after=account)
+            changes = (Change("delete", attribute, found),)
+            try:
+                connection.modify(entry.dn, changes, assertion=self.assertion(expected))
+            except DirectoryError as fault:
+                if fault.result not in _CHANGED_MEANWHILE:
+                    raise
+                # Somebody else was faster; released by them is released, too.
+                _, account, found = look(connection)
+                if found:
+                    raise StaleError(f"the account {expected.ref} changed while its number was released") from None
+                return Done(changed=False, after=account)
+            return self._done(connection, expected.ref, expected.login, changes)
+
+        return await self._run("releasing a personal number", work)
 
     async def check(self) -> list[Finding]:
         """See IdentityBackend."""

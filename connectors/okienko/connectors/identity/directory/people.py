@@ -26,6 +26,11 @@ def person(entry: Entry, settings: DirectorySettings) -> Person:
     )
 
 
+def carrying(entry: Entry, attribute: str, pesel: Pesel) -> tuple[bytes, ...]:
+    """The values of the attribute, as they are stored, that are this personal number."""
+    return tuple(v for v in entry.raw(attribute) if _pesel(v.decode("utf-8", "replace")) == pesel)
+
+
 def _pesel(text: str | None) -> Pesel | None:
     try:
         return Pesel((text or "").strip())

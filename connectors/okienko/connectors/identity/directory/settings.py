@@ -20,6 +20,7 @@ ABILITIES = (
     Operation.UNLOCK,
     Operation.SET_PASSWORD,
     Operation.CHANGE_LOGIN,
+    Operation.RELEASE_PESEL,
 )
 """What a directory can do; it sends no mail."""
 
@@ -81,7 +82,8 @@ class DirectorySettings(PluginSettings):
     def operations(self) -> frozenset[Operation]:
         """What is allowed and can be done."""
         possible = frozenset(ABILITIES if self.allowed is None else self.allowed)
-        return possible if self.pesel_attribute is not None else possible - {Operation.FIND_BY_PESEL}
+        needs_pesel = {Operation.FIND_BY_PESEL, Operation.RELEASE_PESEL}
+        return possible if self.pesel_attribute is not None else possible - needs_pesel
 
     @property
     def starttls(self) -> bool:

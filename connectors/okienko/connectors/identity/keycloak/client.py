@@ -49,7 +49,7 @@ class KeycloakIdentity:
         self._realm: Realm | None = None
         operations = set(Operation)
         if settings.pesel_attribute is None:
-            operations.remove(Operation.FIND_BY_PESEL)
+            operations -= {Operation.FIND_BY_PESEL, Operation.RELEASE_PESEL}
         self.operations = frozenset(operations)
 
     async def start(self) -> None:
@@ -156,6 +156,26 @@ class KeycloakIdentity:
             raise PermanentError("Keycloak accepted the new login, and the account does not have it: look at it now")
         fields = (*changes, *await self._end_sessions(expected.ref))
         return Done(changed=True, fields=fields, after=await self._account(after))
+
+    async def release_pesel(self, expected: Expected, pesel: Pesel) -> Done:
+        """See the port. Keycloak takes all attributes or none, so that the others are sent back as they were read."""
+        name = self._settings.pesel_attribute
+        if name is None:
+            raise UnsupportedOperationError(
+                "the identity backend keycloak does not know where PESELs stand: set PESEL_ATTRIBUTE"
+            )
+        user = await self._expected(expected)
+        if mapping.attribute_is_empty(user, name):
+            return Done(changed=False, after=await self._account(user))
+        if mapping.pesel_of(user, name) != pesel:
+            raise StaleError("the account carries another personal number; nothing was changed")
+        await self._wire.replace_attributes(user, mapping.attributes_without(user, name), "releasing a personal number")
+        after = await self._expected(expected)
+        if mapping.attributes_without(after, name) != mapping.attributes_without(user, name):
+            raise PermanentError("Keycloak changed more of the account than its personal number: look at it now")
+        if not mapping.attribute_is_empty(after, name):
+            raise PermanentError("Keycloak accepted the change, and the account still carries the number")
+        return Done(changed=True, fields=(name,), after=await self._account(after))
 
     async def check(self) -> list[Finding]:
         """See checks.py."""

@@ -66,6 +66,19 @@ def pesel_of(user: User, name: str | None) -> Pesel | None:
         return None
 
 
+def attribute_is_empty(user: User, name: str) -> bool:
+    """Whether the attribute has no value at all; one that is no PESEL is a value."""
+    attributes = user.get("attributes")
+    values = attributes.get(name) if isinstance(attributes, Mapping) else None
+    return not values or values == [""]
+
+
+def attributes_without(user: User, name: str) -> dict[str, Any]:
+    """All attributes but one, as they were read."""
+    attributes = user.get("attributes")
+    return {k: v for k, v in attributes.items() if k != name} if isinstance(attributes, Mapping) else {}
+
+
 def read_lock(user: User, status: Mapping[str, Any], protected: bool | None) -> Lock:  # noqa: FBT001  three-valued
     """The lock from `GET /attack-detection/brute-force/users/{id}` and the user. `protected`: what the realm says.
 

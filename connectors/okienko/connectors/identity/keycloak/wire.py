@@ -112,10 +112,21 @@ class KeycloakWire:
         _success(await self._api.request("DELETE", _lock_path(ref), repeatable=True), "unlocking an account")
 
     async def update(self, ref: str, changes: Mapping[str, Any], what: str) -> None:
-        """PUT what changes and nothing else: sent `attributes` would replace all of them, and the PESEL with them."""
+        """PUT what changes and nothing else: sent `attributes` would replace all; see `replace_attributes`."""
         if "attributes" in changes:
             raise ValueError("attributes are never sent: see above")
         _success(await self._api.request("PUT", _path(ref), json=changes), what)
+
+    async def replace_attributes(self, user: User, attributes: Mapping[str, Any], what: str) -> None:
+        """PUT the whole list of attributes, which replaces the old one. The rest of the profile goes along unchanged.
+
+        Without it a realm with a user profile (Keycloak 24 and newer) would take the name and the e-mail for emptied.
+        """
+        kept = {
+            key: user[key] for key in ("username", "email", "emailVerified", "firstName", "lastName") if key in user
+        }
+        body = kept | {"attributes": dict(attributes)}
+        _success(await self._api.request("PUT", _path(str(user.get("id"))), json=body), what)
 
     async def reset_password(self, ref: str, password: str) -> None:
         """Set a lasting password. Raises PasswordRefusedError."""

@@ -66,6 +66,8 @@ def _needed(settings: LdapSettings, policy: list[str]) -> list[str]:
         needed += ["userPassword", *(["pwdReset"] if "pwdReset" in policy else [])]
     if Operation.CHANGE_LOGIN in settings.operations:
         needed += settings.login_attributes
+    if Operation.RELEASE_PESEL in settings.operations and settings.pesel_attribute:
+        needed.append(settings.pesel_attribute)
     return needed
 
 

@@ -60,6 +60,11 @@ class ManualIdentity:
         del expected, new_login
         _unsupported(Operation.CHANGE_LOGIN)
 
+    async def release_pesel(self, expected: Expected, pesel: Pesel) -> Done:
+        """See IdentityBackend."""
+        del expected, pesel
+        _unsupported(Operation.RELEASE_PESEL)
+
     async def check(self) -> list[Finding]:
         """Nothing to connect to."""
         return [

@@ -78,6 +78,8 @@ class ScimIdentity:
                 operations.add(Operation.SET_PASSWORD)
             if self._shape.locked_path is not None:
                 operations.add(Operation.UNLOCK)
+            if self._shape.pesel_path is not None:
+                operations.add(Operation.RELEASE_PESEL)
         self.operations = frozenset(operations)
 
     async def close(self) -> None:
@@ -191,6 +193,25 @@ class ScimIdentity:
             )
         after = mapping.account(found[0], self._shape, found[1])
         return Done(changed=True, fields=tuple(op["path"].partition("[")[0] for op in operations), after=after)
+
+    async def release_pesel(self, expected: Expected, pesel: Pesel) -> Done:
+        """See the port; needs PESEL_PATH. One `remove` with If-Match, and it is read back."""
+        await self.start()
+        require(self, Operation.RELEASE_PESEL)
+        return await _again_when_changed(lambda: self._release_pesel(expected, pesel))
+
+    async def _release_pesel(self, expected: Expected, pesel: Pesel) -> Done:
+        resource, account = await self._expected(expected)
+        path = str(self._shape.pesel_path)
+        if mapping.lookup(resource, path) in (None, "", []):
+            return Done(changed=False, after=account)
+        if not mapping.has_pesel(resource, pesel, self._shape):
+            raise StaleError("the account carries another personal number; nothing was changed")
+        await self._patch(account, [mapping.remove(path)], hidden=pesel.reveal())
+        after = await self._read_back(account.ref)
+        if after.person.pesel is not None:
+            raise PermanentError("the SCIM server accepted the removal, and the account still carries the number")
+        return Done(changed=True, fields=(path,), after=after)
 
     async def check(self) -> list[Finding]:
         """See checks.py."""

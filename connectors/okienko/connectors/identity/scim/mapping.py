@@ -184,6 +184,11 @@ def replace(path: str, value: Any) -> dict[str, Any]:
     return {"op": "replace", "path": path, "value": value}
 
 
+def remove(path: str) -> dict[str, Any]:
+    """The operation that takes an attribute away (RFC 7644, section 3.5.2.2)."""
+    return {"op": "remove", "path": path}
+
+
 def login_changes(
     resource: Resource, old: str, new: str, shape: Shape
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

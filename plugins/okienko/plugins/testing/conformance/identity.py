@@ -256,6 +256,50 @@ class IdentityConformance:
         holder = await backend.find_by_login(wanted)
         assert [holder.ref] == winners if holder is not None else winners == []
 
+    # --- personal numbers -----------------------------------------------------------------------------------------------
+
+    async def test_release_pesel(self, backend: IdentityBackend, workshop: AccountWorkshop) -> None:
+        """The number is gone and nothing else is; once more changes nothing; another account keeps its own."""
+        await self._able(backend, Operation.RELEASE_PESEL)
+        made, other = await self._made(backend, workshop), await self._made(backend, workshop)
+        pesel, login = made.person.pesel, made.account.login
+        assert pesel is not None
+        done = await backend.release_pesel(made.expected, pesel)
+        self._assert_changed(done, made.account.ref, login)
+        assert pesel.reveal() not in f"{done!r} {done}"
+        after = await self._found(backend, login)
+        assert after.person.pesel is None
+        before = made.account.person
+        assert (after.person.given_name, after.person.family_name) == (before.given_name, before.family_name)
+        assert after.flags == made.account.flags
+        assert await backend.release_pesel(made.expected, pesel) == Done(changed=False, after=after)
+        assert await backend.get(other.account.ref) == other.account
+        if Operation.FIND_BY_PESEL in backend.operations:
+            assert await backend.find_by_pesel(pesel) == ()
+        assert await workshop.sign_in(login, OLD)
+
+    async def test_release_another_pesel(self, backend: IdentityBackend, workshop: AccountWorkshop) -> None:
+        """An account that carries another number is somebody else's: refused, nothing is written, nothing is quoted."""
+        await self._able(backend, Operation.RELEASE_PESEL)
+        made, other = await self._made(backend, workshop), await self._made(backend, workshop)
+        for wrong in (other.person.pesel, invented_pesel()):
+            assert wrong is not None
+            with pytest.raises(StaleError) as caught:
+                await backend.release_pesel(made.expected, wrong)
+            assert wrong.reveal() not in str(caught.value)
+        assert await backend.get(made.account.ref) == made.account
+        assert await backend.get(other.account.ref) == other.account
+
+    async def test_release_pesel_at_once(self, backend: IdentityBackend, workshop: AccountWorkshop) -> None:
+        """Several workers at the same time: all end well, and the number is gone."""
+        await self._able(backend, Operation.RELEASE_PESEL)
+        made = await self._made(backend, workshop)
+        pesel = made.person.pesel
+        assert pesel is not None
+        done = await asyncio.gather(*(backend.release_pesel(made.expected, pesel) for _ in range(4)))
+        assert all(one.after is not None and one.after.person.pesel is None for one in done)
+        assert any(one.changed for one in done)
+
     # --- what was approved is no more -----------------------------------------------------------------------------------
 
     async def test_stale(self, backend: IdentityBackend, workshop: AccountWorkshop) -> None:
@@ -351,6 +395,8 @@ class IdentityConformance:
                 return await backend.set_password(expected, SecretStr(NEW))
             case Operation.CHANGE_LOGIN:
                 return await backend.change_login(expected, new_login())
+            case Operation.RELEASE_PESEL:
+                return await backend.release_pesel(expected, invented_pesel())
 
     def _changes(self, backend: IdentityBackend) -> list[Operation]:
         return sorted(backend.operations - {Operation.FIND_BY_LOGIN, Operation.FIND_BY_PESEL})
