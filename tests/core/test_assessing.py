@@ -286,7 +286,7 @@ async def test_a_signed_application_becomes_an_action_of_high_risk(counter: Coun
 @pytest.mark.parametrize(
     ("changes", "unmet", "unknown"),
     [
-        ({"valid": False}, ("B4",), ("B3", "B5", "B6")),
+        ({"valid": False}, ("B4",), ("B3", "B5", "B6", "B7")),
         ({"signatory": Signatory(given_names="Jan", family_name="Próbny", pesel=invented_pesel())}, ("B5",), ()),
         ({"signatory": Signatory(given_names="Jan", family_name="Próbny")}, (), ("B5",)),
         ({"signatory": Signatory(given_names="Ewa", family_name="Inna", pesel=invented_pesel())}, ("B5",), ()),

@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from core.recoverykit import ADA, JAN, NEW, Counter, letter
 from core.test_migration_actions import to
 from desk import BODY_B
-from okienko.core.actions import store
 from okienko.core.database import head_revision, raw_connection, revision, transaction, upgrade
 from okienko.plugins.signatures import Application
 from okienko.schemas import ActionState
@@ -18,7 +17,8 @@ from okienko.schemas import ActionState
 
 async def state(engine: AsyncEngine, action_id: UUID) -> ActionState:
     async with transaction(engine) as connection:
-        return (await store.fetch(await raw_connection(connection), action_id)).state
+        raw = await raw_connection(connection)
+        return ActionState(await raw.fetchval("SELECT state FROM reset_action WHERE id = $1", action_id))
 
 
 async def test_there_and_back_with_actions_of_both_kinds(counter: Counter) -> None:
@@ -33,8 +33,8 @@ async def test_there_and_back_with_actions_of_both_kinds(counter: Counter) -> No
     engine = counter.bench.engine
     await to(engine, "0003", command.downgrade)
     assert await revision(engine) == "0003"
-    assert (await state(engine, old), await state(engine, new)) == (ActionState.REFUSED, ActionState.WAITING)
+    assert (await state(engine, old), await state(engine, new)) == (ActionState.REFUSED, ActionState.EXPIRED)
     assert await upgrade(engine)
     assert await revision(engine) == head_revision()
     assert await counter.bench.rows("SELECT * FROM signed_application") == []
-    assert await state(engine, new) is ActionState.WAITING
+    assert await state(engine, new) is ActionState.EXPIRED

@@ -69,7 +69,7 @@ class Interleavings(RuleBasedStateMachine):
         self.now = START
         self.honest: set[str] = set()
         self.last_approval: datetime | None = None
-        self.stopped = self.executed = self.forged = self.meddled = False
+        self.stopped = self.superseded = self.executed = self.forged = self.meddled = False
 
     def attempt(self, move) -> bool:
         try:
@@ -111,8 +111,8 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(state=st.sampled_from([S.WAITING, S.COOLING, S.READY, S.EXECUTING]), early=st.booleans(), late=st.booleans())
     def intruder_writes_the_state(self, state: S, early: bool, late: bool) -> None:
-        """Columns that no seal holds, because moves change them. A stop that is put back is for the audit to tell: see test_seals."""
-        if self.stopped or self.executed:
+        """Columns that no seal holds, because moves change them. An end that is put back is for the audit to tell: see test_seals."""
+        if self.stopped or self.superseded or self.executed:
             return
         self.action = replace(
             self.action, state=state, not_before=START if early else self.action.not_before,

@@ -98,7 +98,9 @@ def test_what_is_no_report() -> None:
 def frozen(marks: PeselMarks, *steps: Step, with_report: bool = True) -> Frozen:
     action_id = uuid4()
     report = make_report(PESEL, marks.mark(action_id, PESEL), SIGNER, [account("a")], None)
-    return Frozen(action_id, uuid4(), "b", "ref-a", "a", None, steps, "d", (), report.text() if with_report else None)
+    return Frozen(
+        action_id, uuid4(), "b", "ref-a", "a", None, steps, "d", report=report.text() if with_report else None
+    )
 
 
 def test_only_the_approved_number_is_released() -> None:
@@ -126,7 +128,7 @@ def test_an_action_without_a_report_keeps_the_digest_that_it_had() -> None:
     """Actions of before must not look changed: their digest is over what there was then."""
     bare = Frozen(uuid4(), uuid4(), "b", "r", "a", None, (Step.UNLOCK,), "d")
     digests = {bare.digest} | {
-        Frozen(bare.action_id, bare.case_id, "b", "r", "a", None, (Step.UNLOCK,), "d", (), report).digest
+        Frozen(bare.action_id, bare.case_id, "b", "r", "a", None, (Step.UNLOCK,), "d", report=report).digest
         for report in ("", "{}", "x")
     }
     assert len(digests) == 4

@@ -259,7 +259,7 @@ async def test_the_wanted_page_comes_after_the_sign_in(desk: Desk) -> None:
 async def test_approving_after_half_an_hour_needs_the_password_again(desk: Desk) -> None:
     await add(desk)
     action = await desk.propose()
-    digest = await desk.digest_of(action)
+    seen = await desk.seen(action)
     async with desk.client() as browser:
         await browser.post("/sign-in", data={"name": "anna", "password": PASSWORD})
         page = (await browser.get(f"/actions/{action}")).text
@@ -269,7 +269,7 @@ async def test_approving_after_half_an_hour_needs_the_password_again(desk: Desk)
             page = (await browser.get(f"/actions/{action}")).text
         assert 'name="digest"' not in page
         assert f'action="/actions/{action}/refuse"' in page
-        form = {"csrf": page.partition('name="csrf" value="')[2].partition('"')[0], "digest": digest}
+        form = {"csrf": page.partition('name="csrf" value="')[2].partition('"')[0]} | seen
         refused = await browser.post(f"/actions/{action}/approve", data=form)
         assert (refused.status_code, "Zaloguj się ponownie" in refused.text) == (409, True)
         for path, sent in (("invite", {"role": "auditor"}), ("remove", {"name": "bea"})):

@@ -471,7 +471,7 @@ async def test_another_person_in_the_same_browser_gets_a_session_of_their_own(lo
 async def test_approving_needs_a_recent_sign_in(login: Login) -> None:
     """The provider is asked for it with max_age, and its auth_time is what counts, not when a token was made."""
     action = await login.desk.propose()
-    digest = await login.desk.digest_of(action)
+    seen = await login.desk.seen(action)
     async with login.desk.client() as browser:
         # A single sign-on of this morning: the token says nothing about when.
         login.idp.signed_in_at = login.desk.clock() - timedelta(hours=3)
@@ -480,13 +480,11 @@ async def test_approving_needs_a_recent_sign_in(login: Login) -> None:
         assert 'name="digest"' not in page
         again = f"/sign-in/oidc?why=again&next=%2Factions%2F{action}"
         assert again.replace("&", "&amp;") in page
-        form = {"csrf": _csrf(page), "digest": digest}
+        form = {"csrf": _csrf(page)} | seen
         refused = await browser.post(f"/actions/{action}/approve", data=form)
         assert (refused.status_code, "logowanie sprzed najwyżej 30 min" in refused.text) == (409, True)
         token = {"x-csrf-token": form["csrf"]}
-        asked = await browser.post(
-            f"/api/v1/actions/{action}/approve", json={"digest": digest, "checked": []}, headers=token
-        )
+        asked = await browser.post(f"/api/v1/actions/{action}/approve", json=seen | {"checked": []}, headers=token)
         assert problem_of(asked)["type"] == "/problems/sign-in-again"
         assert 'error="insufficient_user_authentication", max_age=1800' in asked.headers["www-authenticate"]
         assert await login.desk.rows("SELECT * FROM reset_approval") == []
@@ -499,7 +497,7 @@ async def test_approving_needs_a_recent_sign_in(login: Login) -> None:
         assert any(c.startswith("__Host-okienko=") for c in answer.headers.get_list("set-cookie"))
         page = (await browser.get(f"/actions/{action}")).text
         login.desk.clock.advance(timedelta(minutes=9))
-        done = await browser.post(f"/actions/{action}/approve", data={"csrf": _csrf(page), "digest": digest})
+        done = await browser.post(f"/actions/{action}/approve", data={"csrf": _csrf(page)} | seen)
         assert done.status_code == 303
     assert len(await login.desk.rows("SELECT * FROM reset_approval")) == 1
 
@@ -521,7 +519,7 @@ async def test_a_provider_that_does_not_heed_max_age_is_not_believed(login: Logi
 
 async def test_a_program_too_approves_only_for_somebody_who_was_there_lately(login: Login) -> None:
     action = await login.desk.propose()
-    body = {"digest": await login.desk.digest_of(action), "checked": []}
+    body = await login.desk.seen(action) | {"checked": []}
     now = int(login.desk.clock().timestamp())
     async with login.desk.client() as program:
         for auth_time, status in ((None, 401), (now - 1801, 401), (now - 1800, 200)):

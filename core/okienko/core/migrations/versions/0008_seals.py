@@ -48,9 +48,15 @@ def upgrade() -> None:
 def downgrade() -> None:
     # The older program knows no nonce and would take each action for one that was tampered with: what is open ends.
     op.execute(
+        "UPDATE cases SET state = 'human_review' WHERE state = 'registered' AND id IN (SELECT case_id FROM reset_action "
+        "WHERE nonce IS NOT NULL AND state IN ('waiting', 'cooling', 'ready', 'executing'))"
+    )
+    op.execute(
         "UPDATE reset_action SET state = 'expired', reason = 'downgrade', ended_at = now(), ended_by = 'okienko' "
         "WHERE state IN ('waiting', 'cooling', 'ready', 'executing') AND nonce IS NOT NULL"
     )
+    # Without the nonce the digest is that of nothing, as after an erasure.
+    op.execute("UPDATE reset_action SET digest = '' WHERE nonce IS NOT NULL")
     for name in ("names", "decision"):
         op.drop_column("reset_approval", name)
     for table in _SEALED:
