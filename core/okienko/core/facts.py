@@ -39,7 +39,7 @@ JOIN cases c ON c.id = n.case_id WHERE n.message_id = ANY($1::text[])
 _ANSWERS = """
 SELECT address, sum(n)::int AS answers FROM (
     SELECT to_address AS address, count(*) AS n FROM notification
-    WHERE to_address = ANY($1::text[]) AND created_at > $2 GROUP BY to_address
+    WHERE to_address = ANY($1::text[]) AND created_at > $2 AND case_id IS NOT NULL GROUP BY to_address
     UNION ALL
     SELECT requester_address, count(*) FROM cases
     WHERE requester_address = ANY($1::text[]) AND state = 'decided' AND silenced IS NULL AND opened_at > $2

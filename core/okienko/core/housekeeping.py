@@ -85,7 +85,7 @@ async def _audit(service: Service) -> None:
 async def _digest(service: Service) -> None:
     try:
         queued = await queue_digest(
-            service.engine, service.now(), policy=service.recovery.policy,
+            service.engine, service.now(), policy=service.recovery.policy, seals=service.recovery.approvals.seals,
             settings=load_settings(SiteSettings, service.environ), message_domain=service.settings.message_domain,
         )  # fmt: skip
     except OkienkoError as error:

@@ -73,6 +73,7 @@ class Post:
             engine or self.desk.engine,
             self.desk.clock(),
             policy=self.desk.policy,
+            seals=self.desk.seals,
             settings=wanted,
             message_domain="okienko.invalid",
         )
@@ -149,7 +150,12 @@ async def test_another_message_domain_on_the_same_day_makes_no_second_one(post: 
     for domain, queued in (("okienko.invalid", 1), ("urzad.example", 0)):
         assert (
             await digest.queue_digest(
-                post.desk.engine, post.desk.clock(), policy=post.desk.policy, settings=wanted, message_domain=domain
+                post.desk.engine,
+                post.desk.clock(),
+                policy=post.desk.policy,
+                seals=post.desk.seals,
+                settings=wanted,
+                message_domain=domain,
             )
             == queued
         )
@@ -246,6 +252,7 @@ def test_nothing_is_listed_where_nothing_waits() -> None:
     subject, text = digest.compose(
         [],
         datetime(2026, 1, 5, tzinfo=UTC),
+        applications=0,
         policy=policy,
         url="https://x.example",
         timezone="Europe/Warsaw",

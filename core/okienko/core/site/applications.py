@@ -57,6 +57,8 @@ SELECT s.case_id, c.csd_number, s.noted_at, s.missing, s.state, s.typed_at, s.ty
 AND ($2::timestamptz IS NULL OR (s.noted_at, s.case_id) > ($2, $3::uuid)) ORDER BY s.noted_at, s.case_id LIMIT $4
 """
 _COUNT = f"SELECT s.state, count(*) AS n {_OPEN} GROUP BY s.state"
+UNREAD = "SELECT count(*) " + _OPEN.replace("ANY($1::text[])", "'unread'")
+"""How many applications nobody has typed yet."""
 _ACTIONS = "SELECT id, state FROM reset_action WHERE case_id = $1 ORDER BY created_at, id"
 
 

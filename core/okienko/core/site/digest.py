@@ -14,9 +14,13 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from okienko.core.actions import store
 from okienko.core.actions.machine import ActionPolicy, Risk
+from okienko.core.actions.people import distinct
+from okienko.core.actions.seals import Seals
 from okienko.core.database import enqueue, raw_connection, transaction
 from okienko.core.jobs import Job
+from okienko.core.site.applications import UNREAD
 from okienko.core.site.language import translator
 from okienko.core.site.render import age
 from okienko.core.site.settings import SiteSettings
@@ -29,7 +33,7 @@ _DAY = timedelta(days=1)
 _NAMESPACE = UUID("5f0c1c0e-7a52-4b0e-9a43-3a1f2a4f6c7d")
 _READ = """
 SELECT a.id, c.csd_number, a.risk, a.state, 'by_hand' = ANY(a.steps) AS by_hand, a.created_at, a.expires_at, a.ended_at,
-       (SELECT count(*) FROM reset_approval p WHERE p.action_id = a.id AND p.digest = a.digest) AS approvals
+       a.digest
 FROM reset_action a JOIN cases c ON c.id = a.case_id
 WHERE a.state IN ('waiting', 'cooling', 'ready', 'executing') OR (a.state = 'failed' AND a.ended_at > $1)
 ORDER BY a.created_at, a.id
@@ -51,7 +55,14 @@ class Entry:
 
 
 def compose(
-    entries: list[Entry], now: datetime, *, policy: ActionPolicy, url: str, timezone: str, language: str
+    entries: list[Entry],
+    now: datetime,
+    *,
+    applications: int,
+    policy: ActionPolicy,
+    url: str,
+    timezone: str,
+    language: str,
 ) -> tuple[str, str]:
     """Subject and text. Pure."""
     t = translator(language)
@@ -67,6 +78,7 @@ def compose(
         t("digest.by_hand", n=sum(e.state == "ready" and e.by_hand for e in entries)),
         t("digest.expiring", n=sum(e.expires_at - now <= _DAY for e in still_open)),
         t("digest.failed", n=sum(e.state == "failed" for e in entries)),
+        t("digest.applications", n=applications),
     ]
     lines = [t("digest.hello", at=at), "", *(f"- {fact}" for fact in facts), ""]
     if waiting:
@@ -91,7 +103,13 @@ ON CONFLICT DO NOTHING RETURNING id
 
 
 async def queue_digest(
-    engine: AsyncEngine, now: datetime, *, policy: ActionPolicy, settings: SiteSettings, message_domain: str
+    engine: AsyncEngine,
+    now: datetime,
+    *,
+    policy: ActionPolicy,
+    seals: Seals,
+    settings: SiteSettings,
+    message_domain: str,
 ) -> int:
     """Write today's digest for those in the settings who have none yet, and enqueue its sending; returns for how many.
 
@@ -101,11 +119,12 @@ async def queue_digest(
     local = now.astimezone(ZoneInfo(settings.timezone))
     if not settings.digest_to or local.hour < settings.digest_hour:
         return 0
-    entries = await read(engine, now)
-    if not any(map(needs_a_person, entries)):
+    entries, applications = await read(engine, seals, now)
+    if not applications and not any(map(needs_a_person, entries)):
         return 0
     subject, text = compose(
-        entries, now, policy=policy, url=settings.public_url, timezone=settings.timezone, language=settings.digest_language
+        entries, now, applications=applications, policy=policy,
+        url=settings.public_url, timezone=settings.timezone, language=settings.digest_language
     )  # fmt: skip
     day = local.date().isoformat()
     marks = [hashlib.sha256(address.lower().encode()).hexdigest()[:16] for address in settings.digest_to]
@@ -125,13 +144,17 @@ def needs_a_person(entry: Entry) -> bool:
     return entry.state in ("waiting", "failed") or (entry.state == "ready" and entry.by_hand)
 
 
-async def read(engine: AsyncEngine, now: datetime) -> list[Entry]:
-    """What is open, and what failed during the last day."""
+async def read(engine: AsyncEngine, seals: Seals, now: datetime) -> tuple[list[Entry], int]:
+    """What is open, and what failed during the last day; and how many applications wait to be typed."""
     async with transaction(engine) as connection:
-        rows = await (await raw_connection(connection)).fetch(_READ, now - _DAY)
+        raw = await raw_connection(connection)
+        rows = await raw.fetch(_READ, now - _DAY)
+        approvals = await store.counted(raw, seals, {r["id"]: r["digest"] for r in rows})
+        applications = await raw.fetchval(UNREAD)
     return [
         Entry(
-            r["id"], r["csd_number"], Risk(r["risk"]), r["state"], r["by_hand"], r["created_at"], r["expires_at"], r["approvals"],
+            r["id"], r["csd_number"], Risk(r["risk"]), r["state"], r["by_hand"], r["created_at"], r["expires_at"],
+            len(distinct(approvals.get(r["id"], ()))),
         )
         for r in rows
-    ]  # fmt: skip
+    ], applications  # fmt: skip

@@ -16,9 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from okienko.core import cases
 from okienko.core.actions import store
-from okienko.core.actions.machine import Action, Approval, Risk
+from okienko.core.actions.machine import Action, Risk
 from okienko.core.actions.people import distinct
-from okienko.core.actions.seals import Seals, Trust
+from okienko.core.actions.seals import Seals
 from okienko.core.database import raw_connection, transaction
 from okienko.schemas import ActionState, Case, CaseEvent, EventType, Procedure
 
@@ -147,10 +147,7 @@ class Queue:
             raw = await raw_connection(connection)
             sql = _NEWEST_FIRST if newest_first else _OLDEST_FIRST
             rows = await raw.fetch(sql, [s.value for s in states], at, after, limit + 1)
-            given = await raw.fetch(store.APPROVALS, [row["id"] for row in rows[:limit]])
-        approvals: dict[UUID, list[Approval]] = {}
-        for row in given:
-            approvals.setdefault(row["action_id"], []).append(store.to_approval(row, self._seals))
+            approvals = await store.counted(raw, self._seals, {row["id"]: row["digest"] for row in rows[:limit]})
         lines = tuple(_line(row, approvals.get(row["id"], ())) for row in rows[:limit])
         return Page(lines, encode_cursor(lines[-1].created_at, lines[-1].id) if len(rows) > limit else None)
 
@@ -203,13 +200,11 @@ async def names_of(raw: Any, people: Iterable[str]) -> dict[str, str]:
     return {row["who"]: row["name"] for row in await raw.fetch(_NAMES, sorted(people))}
 
 
-def _line(row: Any, approvals: Sequence[Approval]) -> Line:
-    # Whom the action bars is seen on its own page; here it is enough that nobody made the approval up.
-    counting = [a.person for a in approvals if a.trust is Trust.GENUINE and a.digest == row["digest"]]
+def _line(row: Any, approvals: Sequence[tuple[str, frozenset[str]]]) -> Line:
     return Line(
         row["id"], row["case_id"], row["csd_number"], Procedure(row["procedure"]), Risk(row["risk"]), ActionState(row["state"]),
         row["old_login"], row["new_login"], "by_hand" in row["steps"], row["created_at"], row["expires_at"], row["not_before"],
-        row["ended_at"], tuple(distinct(counting)), row["further"],
+        row["ended_at"], tuple(distinct(approvals)), row["further"],
     )  # fmt: skip
 
 
