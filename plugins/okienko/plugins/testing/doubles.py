@@ -15,10 +15,12 @@ from uuid import UUID, uuid4
 
 from pydantic import ValidationError
 
-from okienko.plugins.errors import PermanentError, UnreadableError
+from okienko.plugins.csd import CsdBase, Note, Ticket, TicketGoneError
+from okienko.plugins.csdnotes import mark_of
+from okienko.plugins.errors import UnreadableError
 from okienko.plugins.ports import Finding, Intake, RawItem, Registration, Severity
 from okienko.plugins.raw import RawContent
-from okienko.schemas import ChannelName, CsdRef, Envelope, InboundMessage, OutboundMessage
+from okienko.schemas import ChannelName, CsdRef, Envelope, InboundMessage, OutboundMessage, TicketStatus
 
 
 class FixedClock:
@@ -119,7 +121,7 @@ class MemoryTicket:
     notes: dict[str, str] = field(default_factory=dict)
 
 
-class MemoryCsd(_Failing):
+class MemoryCsd(_Failing, CsdBase):
     """See CsdBackend. Its tickets are in `tickets`, by correlation id."""
 
     def __init__(self, name: str = "memory", prefix: str = "ZGL") -> None:
@@ -159,8 +161,23 @@ class MemoryCsd(_Failing):
             ticket.closed = False
             ticket.notes[f"reopened {len(ticket.notes)}"] = reason
 
-    async def comment(self, ref: CsdRef, key: str, text: str) -> None:
+    async def get(self, ref: CsdRef) -> Ticket | None:
         """See CsdBackend."""
+        try:
+            ticket = self._ticket(ref)
+        except TicketGoneError:
+            return None
+        at, asked = ticket.registration.opened_at, ticket.registration
+        return Ticket(
+            ref=ref, correlation_id=asked.correlation_id, subject=asked.subject, created_at=at, updated_at=at,
+            status=TicketStatus.CLOSED if ticket.closed else TicketStatus.OPEN,
+            raw_status="closed" if ticket.closed else "open", solution=ticket.solution,
+            notes=tuple(Note(key, text, at, key=mark_of(key)) for key, text in ticket.notes.items()),
+        )  # fmt: skip
+
+    async def comment(self, ref: CsdRef, key: str, text: str, *, public: bool = False) -> None:
+        """See CsdBackend."""
+        del public
         self._ticket(ref).notes.setdefault(key, text)
 
     async def check(self) -> list[Finding]:
@@ -172,4 +189,4 @@ class MemoryCsd(_Failing):
         for ticket in self.tickets.values():
             if ticket.ref == ref:
                 return ticket
-        raise PermanentError(f"there is no ticket {ref.number}")
+        raise TicketGoneError(f"there is no ticket {ref.number}")

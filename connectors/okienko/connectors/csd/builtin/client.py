@@ -11,8 +11,9 @@ from sqlalchemy import DateTime, Row, TextClause, bindparam, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from okienko.connectors.csd.builtin.mapping import columns, is_transient, storable
+from okienko.connectors.csd.builtin.mapping import columns, is_transient, storable, ticket_of
 from okienko.connectors.csd.builtin.settings import BuiltinCsdSettings
+from okienko.plugins.csd import CsdBase, Ticket, TicketGoneError
 from okienko.plugins.errors import MisconfiguredError, OkienkoError, PermanentError, TransientError
 from okienko.plugins.ports import Finding, Registration, Severity
 from okienko.schemas import CsdRef
@@ -91,6 +92,12 @@ _REOPEN = text("""
     )
     SELECT true FROM csd_builtin.ticket WHERE number = :number
 """).bindparams(_NOW)
+_GET = text("""
+    SELECT t.number, t.correlation_id, t.status, t.subject, t.solution, t.created_at, t.opened_at, t.closed_at,
+           n.key AS note_key, n.text AS note_text, n.at AS note_at
+    FROM csd_builtin.ticket t LEFT JOIN csd_builtin.note n ON n.number = t.number
+    WHERE t.number = :number ORDER BY n.at, n.key
+""")
 _COMMENT = text("""
     WITH added AS (
         INSERT INTO csd_builtin.note (number, key, text, at)
@@ -101,7 +108,7 @@ _COMMENT = text("""
 """).bindparams(_NOW)
 
 
-class BuiltinCsd:
+class BuiltinCsd(CsdBase):
     """See CsdBackend. Creating the same correlation id twice, even at once from two machines, gives one ticket.
 
     Every call raises TransientError when the database is away or busy, PermanentError when it refuses the statement,
@@ -151,15 +158,21 @@ class BuiltinCsd:
         return refs | await self.find(missing)
 
     async def close(self, ref: CsdRef, solution: str) -> None:
-        """See CsdBackend. Raises PermanentError when there is no such ticket."""
+        """See CsdBackend. Raises TicketGoneError when there is no such ticket."""
         await self._change(_CLOSE, ref, solution=storable(solution))
 
     async def reopen(self, ref: CsdRef, reason: str) -> None:
-        """See CsdBackend. The reason becomes a note. Raises PermanentError when there is no such ticket."""
+        """See CsdBackend. The reason becomes a note. Raises TicketGoneError when there is no such ticket."""
         await self._change(_REOPEN, ref, reason=storable(reason))
 
-    async def comment(self, ref: CsdRef, key: str, text: str) -> None:
-        """See CsdBackend. Raises PermanentError when there is no such ticket."""
+    async def get(self, ref: CsdRef) -> Ticket | None:
+        """See CsdBackend."""
+        rows = await self._run(_GET, number=ref.number)
+        return ticket_of(self.name, rows) if rows else None
+
+    async def comment(self, ref: CsdRef, key: str, text: str, *, public: bool = False) -> None:
+        """See CsdBackend. Every note is internal: nobody but its readers looks into the register."""
+        del public
         await self._change(_COMMENT, ref, key=storable(key), text=storable(text))
 
     async def check(self) -> list[Finding]:
@@ -176,7 +189,9 @@ class BuiltinCsd:
 
     async def _change(self, statement: TextClause, ref: CsdRef, **values: Any) -> None:
         if not await self._run(statement, number=ref.number, now=self._now(), **values):
-            raise PermanentError(f"the register has no ticket {ref.number}: another CSD made it, or someone removed it")
+            raise TicketGoneError(
+                f"the register has no ticket {ref.number}: another CSD made it, or someone removed it"
+            )
 
     async def _run(self, statement: TextClause, **values: Any) -> Sequence[Row[Any]]:
         if self._engine is None:

@@ -7,10 +7,13 @@ from datetime import datetime
 from typing import Any, TypedDict
 from uuid import UUID
 
+from sqlalchemy import Row
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from okienko.plugins.ports import Registration
+from okienko.plugins.csd import Note, Registration, Ticket
+from okienko.plugins.csdnotes import mark_of
+from okienko.schemas import CsdRef, TicketStatus
 
 _TRANSIENT_SQLSTATES = ("08", "40", "53", "55P03", "57")
 """Connection, deadlock and serialisation, out of resources, lock not available, shutdown.
@@ -45,6 +48,28 @@ def columns(registrations: Sequence[Registration]) -> Columns:
         descriptions=[storable(r.description) for r in batch],
         requesters=[storable(r.requester) if r.requester is not None else None for r in batch],
         opened=[r.opened_at for r in batch],
+    )
+
+
+def ticket_of(backend: str, rows: Sequence[Row[Any]]) -> Ticket:
+    """One ticket from its rows, of which each brings one note or none."""
+    first = rows[0]
+    notes = tuple(
+        Note(row.note_key, row.note_text, row.note_at, key=mark_of(row.note_key))
+        for row in rows
+        if row.note_key is not None
+    )
+    moments = [first.created_at, first.closed_at, *(note.at for note in notes)]
+    return Ticket(
+        ref=CsdRef(backend=backend, number=first.number),
+        correlation_id=first.correlation_id,
+        status=TicketStatus(first.status),
+        raw_status=first.status,
+        subject=first.subject,
+        created_at=first.opened_at,
+        updated_at=max(moment for moment in moments if moment is not None),
+        solution=first.solution,
+        notes=notes,
     )
 
 
