@@ -203,7 +203,7 @@ class CsdBackend(Protocol):
         ...
 
     async def stop(self) -> None:
-        """Called once at the end; closes connections."""
+        """Called once at the end; closes connections. Idempotent; `start` opens them again."""
         ...
 
     async def find(self, correlation_ids: Sequence[UUID]) -> dict[UUID, CsdRef]:
