@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -27,6 +28,7 @@ def test_a_wrong_name_ends_the_session(tmp_path: Path) -> None:
     assert "no installed plugin has a CSD backend 'bultin'; there are: builtin" in done.stdout
 
 
+@pytest.mark.slow
 async def test_against_a_live_system(tmp_path: Path, engine: AsyncEngine, database_url: str) -> None:
     options = ("--csd", "builtin", "--csd-mark", "[kit] ", "--csd-batch", "10")
     done = kit(tmp_path, *options, OKIENKO_DATABASE_URL=database_url)

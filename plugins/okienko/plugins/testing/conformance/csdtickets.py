@@ -191,6 +191,7 @@ class TicketChecks(CsdChecks):
         """A deleted ticket is not there: neither to be read, nor written, nor found."""
         one = self.new()
         ref = (await backend.create([one]))[one.correlation_id]
+        await self.read(backend, ref)
         await csd_workshop.remove(ref)
         assert await backend.get(ref) is None
         assert await backend.find([one.correlation_id]) == {}
