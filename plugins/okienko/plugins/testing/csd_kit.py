@@ -39,7 +39,9 @@ class TestCsd(CsdConformance):
     """The whole kit but for what needs the hands of a `CsdWorkshop`."""
 
     @pytest_asyncio.fixture
-    async def backend(self, csd_plugin: str, pytestconfig: pytest.Config, tmp_path: Path) -> AsyncIterator[CsdBackend]:
+    async def backend(  # type: ignore[override]  # an asynchronous fixture in place of a plain one
+        self, csd_plugin: str, pytestconfig: pytest.Config, tmp_path: Path
+    ) -> AsyncIterator[CsdBackend]:
         """The installed backend, on its own settings."""
         self.mark = str(pytestconfig.getoption("--csd-mark"))
         self.batch = int(pytestconfig.getoption("--csd-batch"))
