@@ -1,71 +1,77 @@
-"""Creating tickets exactly once in a system that has no idea of "once": what the CSD connectors share.
-
-The look-up comes before the creation and again after an answer that was lost; the same case is never created twice at the same time
-by one process (the core holds a lock for each case across processes).
-"""
+"""Creating each ticket once where the system has no idempotency key: look, create, and look again after a doubtful answer."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from uuid import UUID
 from weakref import WeakValueDictionary
 
 from okienko.plugins.csd import Registration
-from okienko.plugins.errors import TransientError
+from okienko.plugins.errors import MisconfiguredError, TransientError
 from okienko.schemas import CsdRef
 
-Find = Callable[[Sequence[UUID]], Awaitable[dict[UUID, CsdRef]]]
-CreateOne = Callable[[Registration], Awaitable[CsdRef]]
 
+class OnceOnly:
+    """The whole of `CsdBackend.create` for a system that makes one ticket with one request.
 
-class CreateOnce:
-    """`CsdBackend.create` from a `find` and the creation of one ticket."""
+    `find` is the backend's own; `create_one` asks the system for one new ticket and raises TransientError when it is not known
+    whether it was made. Within this process nobody else creates the same case meanwhile; between processes the core sees to that.
+    """
 
-    def __init__(self, find: Find, create_one: CreateOne, *, connections: int = 4) -> None:
+    def __init__(
+        self,
+        find: Callable[[Sequence[UUID]], Awaitable[dict[UUID, CsdRef]]],
+        create_one: Callable[[Registration], Awaitable[CsdRef]],
+        *,
+        at_once: int = 1,
+    ) -> None:
+        """`at_once`: how many requests may be under way; they are begun in the order of the batch."""
         self._find = find
         self._create_one = create_one
-        self._connections = connections
+        self._turns = asyncio.Semaphore(at_once)
         self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
 
     async def create(self, registrations: Sequence[Registration]) -> dict[UUID, CsdRef]:
-        """See CsdBackend. Tickets are begun in the given order, several at a time.
+        """A ticket for each. One that fails does not keep the others from being made; then the worst failure is raised."""
+        wanted: dict[UUID, Registration] = {}
+        for registration in registrations:
+            wanted.setdefault(registration.correlation_id, registration)
+        if not wanted:
+            return {}
+        async with AsyncExitStack() as held:
+            # In one order for all, so that two batches with the same cases cannot wait for each other.
+            for lock in [self._locks.setdefault(key, asyncio.Lock()) for key in sorted(wanted)]:
+                await held.enter_async_context(lock)
+            known = await self._find(list(wanted))
+            new = [one for key, one in wanted.items() if key not in known]
+            made = await asyncio.gather(*(self._once(one) for one in new), return_exceptions=True)
+        failures: list[BaseException] = []
+        for registration, answer in zip(new, made, strict=True):
+            if isinstance(answer, BaseException):
+                failures.append(answer)
+            else:
+                known[registration.correlation_id] = answer
+        if failures:
+            raise max(failures, key=_gravity)
+        return {key: known[key] for key in wanted}
 
-        After the first failure none is begun any more, those in hand are finished, and the failure is raised.
-        """
-        wanted = {r.correlation_id: r for r in reversed(registrations)}
-        async with AsyncExitStack() as stack:
-            # In one order everywhere, so that two calls with the same cases cannot wait for each other.
-            locks = [self._locks.setdefault(key, asyncio.Lock()) for key in sorted(wanted)]
-            for lock in locks:
-                await stack.enter_async_context(lock)
-            refs = await self._find(list(wanted)) if wanted else {}
-            order = dict.fromkeys(r.correlation_id for r in registrations)
-            waiting = iter([wanted[key] for key in order if key not in refs])
-            workers = [self._work(waiting, refs) for _ in range(min(self._connections, len(wanted)))]
-            for failure in await asyncio.gather(*workers):
-                if failure is not None:
-                    raise failure
-        return refs
-
-    async def _work(self, waiting: Iterator[Registration], refs: dict[UUID, CsdRef]) -> Exception | None:
-        for registration in waiting:
+    async def _once(self, registration: Registration) -> CsdRef:
+        async with self._turns:
             try:
-                refs[registration.correlation_id] = await self._one(registration)
-            except Exception as failure:  # raised by `create` when the others are done
-                for _ in waiting:
-                    """Nothing further is begun."""
-                return failure
-        return None
-
-    async def _one(self, registration: Registration) -> CsdRef:
-        try:
-            return await self._create_one(registration)
-        except TransientError as lost:
-            if lost.retry_after is not None:
-                raise  # refused before it began
-            found = await self._find([registration.correlation_id])
-            if registration.correlation_id not in found:
+                return await self._create_one(registration)
+            except TransientError as doubtful:
+                key = registration.correlation_id
+                try:
+                    found = await self._find([key])
+                except TransientError:
+                    raise doubtful from None
+                if key in found:
+                    return found[key]
                 raise
-            return found[registration.correlation_id]
+
+
+def _gravity(error: BaseException) -> int:
+    """Wrong settings stop everything; what may work later is tried again, and then shows what is permanently refused."""
+    return 2 if isinstance(error, MisconfiguredError) else 1 if isinstance(error, TransientError) else 0

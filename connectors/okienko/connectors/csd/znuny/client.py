@@ -27,7 +27,7 @@ from okienko.plugins.csd import (
 )
 from okienko.plugins.csdmapping import MappingFile, load_mapping
 from okienko.plugins.csdnotes import mark_of
-from okienko.plugins.csdonce import CreateOnce
+from okienko.plugins.csdonce import OnceOnly
 from okienko.plugins.errors import MisconfiguredError, PermanentError
 from okienko.plugins.httpapi import Credentials, HttpApi, Limits
 from okienko.plugins.pace import Pace
@@ -64,7 +64,7 @@ class ZnunyCsd(CsdBase):
         )
         self._wire = ZnunyWire(api, settings.user, settings.password)
         self._gate = asyncio.Semaphore(settings.connections)
-        self._once = CreateOnce(self.find, self._create, connections=settings.connections)
+        self._once = OnceOnly(self.find, self._create, at_once=settings.connections)
         c = Capability
         can = {c.PUBLIC_NOTES, c.ATTACHMENTS, c.SUBJECT, c.PRIORITY, c.QUEUE, c.ASSIGNEE, c.CHANGES, c.REMOVAL}
         if TicketStatus.PENDING in self._file.mapping.states.write:
