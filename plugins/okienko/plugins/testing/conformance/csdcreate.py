@@ -10,11 +10,12 @@ from uuid import uuid4
 import pytest
 
 from okienko.plugins.csd import Capability, CsdBackend, TicketGoneError
-from okienko.plugins.testing.conformance.csdbase import CsdChecks, insist, needs, same
+from okienko.plugins.csdnotes import mark_of
+from okienko.plugins.testing.conformance.csdbase import CsdChecks, insist, needs, new_file, same
 from okienko.plugins.testing.conformance.csdworkshop import CsdWorkshop
 from okienko.plugins.testing.conformance.findings import assert_findings
 from okienko.plugins.testing.csdfaults import Fault
-from okienko.schemas import CsdRef
+from okienko.schemas import CsdRef, TicketStatus
 
 FAULTS = [fault for fault in Fault if fault is not Fault.SLOW]
 ODD = [
@@ -151,13 +152,38 @@ class CreateChecks(CsdChecks):
         with pytest.raises(TicketGoneError):
             await backend.comment(unknown, "k", "Notatka.")
 
-    @needs(Capability.UNIQUE)
-    async def test_unique(self, backend: CsdBackend, csd_workshop: CsdWorkshop) -> None:
-        """Of many who create one case at the same moment, and past each other's looks, all get the one ticket."""
+    async def test_another_process(self, backend: CsdBackend, other_backend: CsdBackend | None) -> None:
+        """What one process did another knows, and so does the same one after a restart: nothing is only in memory."""
+        if other_backend is None:
+            pytest.skip("there is no other_backend")
+        await other_backend.start()
         one = self.new()
-        answers = await asyncio.gather(*(backend.create([one]) for _ in range(5)))
-        assert all(answer == answers[0] for answer in answers)
-        assert len(await csd_workshop.tickets_of(one.correlation_id)) == 1
+        refs = await backend.create([one])
+        ref = refs[one.correlation_id]
+        assert await other_backend.find([one.correlation_id]) == await other_backend.create([one]) == refs
+        for process in (backend, other_backend, backend):
+            await process.comment(ref, "k1", "Raz.")
+            if Capability.ATTACHMENTS in process.capabilities:
+                await process.attach(ref, new_file("raz.txt", b"raz"))
+        await other_backend.close(ref, "Gotowe.")
+        for process in (backend, other_backend):
+            ticket = await self.read(process, ref)
+            assert [note.key for note in ticket.notes if note.key == mark_of("k1")] == [mark_of("k1")]
+            assert len(ticket.files) == (Capability.ATTACHMENTS in process.capabilities)
+            assert ticket.status is TicketStatus.CLOSED
+        await other_backend.stop()
+
+    @needs(Capability.UNIQUE)
+    async def test_unique(self, backend: CsdBackend, other_backend: CsdBackend | None) -> None:
+        """Of two processes that create the same cases at the same moment both get the same tickets."""
+        if other_backend is None:
+            pytest.skip("there is no other_backend")
+        await other_backend.start()
+        for _ in range(5):
+            batch = [self.new() for _ in range(4)]
+            one, other = await asyncio.gather(backend.create(batch), other_backend.create(batch[::-1]))
+            assert one == other
+        await other_backend.stop()
 
     async def test_check(self, backend: CsdBackend) -> None:
         """`okienko check` gets something to show."""
