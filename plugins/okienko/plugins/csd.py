@@ -92,6 +92,7 @@ class Note:
     id: str
     """The system's own id of it."""
     text: str
+    """Plain text, without okienko's mark."""
     at: UtcDatetime
     public: bool = False
     """The requester sees it."""
@@ -168,7 +169,7 @@ class Changes:
     """An answer of `changes`."""
 
     refs: tuple[CsdRef, ...]
-    """Tickets that may have changed; some may be told twice."""
+    """Tickets that may have changed, the oldest change first as far as the system's clock tells; some may be told twice."""
     cursor: str
     """Opaque; the next question goes on from here. Nothing that changed after it is ever left out."""
     more: bool = False
@@ -202,7 +203,7 @@ class CsdBackend(Protocol):
         ...
 
     async def stop(self) -> None:
-        """Called once at the end; closes connections."""
+        """Called once at the end; closes connections. Idempotent; `start` opens them again."""
         ...
 
     async def find(self, correlation_ids: Sequence[UUID]) -> dict[UUID, CsdRef]:
@@ -216,7 +217,8 @@ class CsdBackend(Protocol):
     async def create(self, registrations: Sequence[Registration]) -> dict[UUID, CsdRef]:
         """Register them in their order; the answer has a number for each. The same correlation id twice gives one number.
 
-        Look up before creating and after any ambiguous answer. What was registered before a failure is found by `find`.
+        Look up before creating and after any ambiguous answer (`okienko.plugins.csdonce.OnceOnly` does both).
+        What was registered before a failure is found by `find`.
         """
         ...
 
@@ -225,7 +227,10 @@ class CsdBackend(Protocol):
         ...
 
     async def comment(self, ref: CsdRef, key: str, text: str, *, public: bool = False) -> None:
-        """Add a note. `key` is lasting: the same key twice gives one note. `get` gives it back with its key."""
+        """Add a note. `key` is lasting: the same key twice gives one note. `get` gives it back with its key (`mark_of(key)`).
+
+        Without PUBLIC_NOTES every note is internal, whatever `public` says.
+        """
         ...
 
     async def attach(self, ref: CsdRef, file: NewFile) -> None:
@@ -253,7 +258,11 @@ class CsdBackend(Protocol):
         ...
 
     async def changes(self, cursor: str | None, *, limit: int = 100) -> Changes:
-        """Tickets that may have changed since the cursor. None: from now on, so that `refs` is empty."""
+        """At most `limit` tickets that may have changed since the cursor. None: from now on, so that `refs` is empty.
+
+        A cursor made of a time that many tickets can share must not skip nor repeat them for ever: ask from that time on again,
+        and remember in the cursor which of that time have been told.
+        """
         ...
 
     def notified(self, request: WebhookRequest) -> tuple[CsdRef, ...]:
@@ -264,7 +273,10 @@ class CsdBackend(Protocol):
         ...
 
     async def erase(self, ref: CsdRef) -> None:
-        """Replace subject, description, requester and notes by a placeholder; number, state and times stay. Idempotent."""
+        """Replace subject, description, requester, solution and notes by a placeholder and delete the files. Idempotent.
+
+        Number, correlation id, state and times stay.
+        """
         ...
 
     async def check(self) -> list[Finding]:

@@ -15,7 +15,7 @@ _MARK = re.compile(r"\[okienko:([0-9a-f]{16})\]")
 
 def mark_of(key: str) -> str:
     """The mark of a key: 16 hex digits of its SHA-256. `Note.key` of a note that okienko wrote is this."""
-    return hashlib.sha256(key.encode()).hexdigest()[:16]
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def marked(text: str, key: str) -> str:
