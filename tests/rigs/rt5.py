@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import secrets
 import shutil
 import socket
@@ -80,8 +81,7 @@ class Rt5:
         """What RT's programs need to find this instance and no other."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("OKIENKO_", "PG"))}
         place = {"RT_SITE_CONFIG": f"{self.folder}/RT_SiteConfig.pm", "RT_SITE_CONFIG_DIR": f"{self.folder}/none.d"}
-        # RT writes outgoing mail into a file below TMPDIR.
-        return kept | place | {"HOME": str(self.folder), "TMPDIR": f"{self.folder}/mail", "LC_ALL": "C.UTF-8"}
+        return kept | place | {"HOME": str(self.folder), "LC_ALL": "C.UTF-8"}
 
     def as_user(self, name: str) -> dict[str, str]:
         """The header with which somebody asks: `root`, `okienko`, `zofia` (a clerk), `poor` (may do nothing)."""
@@ -132,8 +132,9 @@ class Rt5:
 
     def mails(self) -> list[str]:
         """The mails that RT sent, whole."""
+        boxes = [path.read_text(errors="replace") for path in sorted(self.folder.glob("*.mbox"))]
         return [
-            path.read_text(errors="replace") for path in sorted((self.folder / "mail").rglob("*")) if path.is_file()
+            mail for box in boxes for mail in re.split(r"^From \S+@localhost  .*$", box, flags=re.MULTILINE) if mail
         ]
 
 
@@ -170,7 +171,7 @@ def rt5(*, workers: int = 4, bcrypt_cost: int = 4) -> Iterator[Rt5]:
 
 def _install(server: Rt5, setup: str, cost: int) -> None:
     folder = server.folder
-    for name in ("none.d", "mason", "session", "mail", "out"):
+    for name in ("none.d", "mason", "session", "out"):
         (folder / name).mkdir()
     (folder / "RT_SiteConfig.pm").write_text(
         _CONFIG.replace("{socket}", str(server.postgres.socket))

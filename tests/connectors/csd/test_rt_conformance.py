@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
-import pytest_asyncio
+import pytest
 from pydantic import SecretStr
 
+from connectors.csd.rthands import RtHands
 from okienko.connectors.csd.rt.client import RtCsd
 from okienko.connectors.csd.rt.settings import RtCsdSettings
 from okienko.plugins.testing.conformance import CsdConformance
@@ -24,8 +23,20 @@ def connector(rt: Rt5, **changes: object) -> RtCsd:
 class TestRt(CsdConformance):
     """Every check of the kit."""
 
-    @pytest_asyncio.fixture
-    async def backend(self, rt: Rt5) -> AsyncIterator[RtCsd]:
-        backend = connector(rt)
-        yield backend
-        await backend.stop()
+    batch = 20
+
+    @pytest.fixture
+    def backend(self, rt: Rt5) -> RtCsd:
+        return connector(rt)
+
+    @pytest.fixture
+    def csd_workshop(self, rt: Rt5, backend: RtCsd) -> RtHands:
+        return RtHands(rt, backend)
+
+    @pytest.fixture
+    def other_queue(self) -> str:
+        return "Helpdesk"
+
+    @pytest.fixture
+    def assignee(self) -> str:
+        return "zofia"

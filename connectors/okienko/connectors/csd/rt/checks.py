@@ -45,7 +45,7 @@ def _offline(file: MappingFile) -> Iterable[Finding]:
             "use a custom field: [[fields]] from = 'kind'",
         )
     for priority, name in mapping.priorities.items():
-        if not re.fullmatch(r"-?\d{1,9}", name):
+        if not re.fullmatch(r"-?[0-9]{1,9}", name):
             yield _error(
                 file.where("priorities", priority.value),
                 f"the priority {name!r} is no number",

@@ -92,7 +92,10 @@ class RtCsd(CsdBase):
                 f"{settings.url}/REST/2.0",
                 Credentials(settings.token, scheme="token"),
                 ca_file=settings.ca_file,
-                limits=Limits(connect=settings.connect_timeout, total=settings.timeout, max_body=32 * 1024 * 1024),
+                # Starman, under which RT often runs, ends an idle connection after a second.
+                limits=Limits(
+                    connect=settings.connect_timeout, total=settings.timeout, max_body=32 * 1024 * 1024, keepalive=0.5
+                ),
                 # RT speaks the language of its user or of this header; a browser's name would get a login page.
                 headers={"Accept-Language": "en", "User-Agent": "okienko"},
                 pace=self._pace,
@@ -171,7 +174,6 @@ class RtCsd(CsdBase):
         async with self._alone(ref.number):
             record, _ = await self._there(ref)
             number, raw = int(record["id"]), str(record["Status"])
-            key = rt.clean(key)
             if mark_of(key) in rt.keys_in(await self._texts(number)):
                 return
             body = {"Content": marked(rt.clean(text), key), "ContentType": "text/plain"}
@@ -184,7 +186,7 @@ class RtCsd(CsdBase):
         async with self._alone(ref.number):
             record, _ = await self._there(ref)
             number, name = int(record["id"]), rt.filename_of(file.filename)
-            key = f"file {rt.clean(file.filename)} {file.sha256}"
+            key = f"file {file.filename} {file.sha256}"
             if mark_of(key) in rt.keys_in(await self._texts(number)) or await self._has(number, name, file):
                 return
             body: dict[str, Any] = {"Content": marked(rt.file_note(file.sha256), key), "ContentType": "text/plain"}

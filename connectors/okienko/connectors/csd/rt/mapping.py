@@ -89,7 +89,7 @@ def address_of(address: str, name: str | None) -> str:
 
 def number_of(priority: str) -> int:
     """RT's priority, a number. Raises PermanentError for a word: RT takes words when a ticket is changed, not when it is made."""
-    if not re.fullmatch(r"-?\d{1,9}", priority):
+    if not re.fullmatch(r"-?[0-9]{1,9}", priority):
         raise PermanentError(f"the priority {priority!r} of the mapping is no number: write RT's number, not its name")
     return int(priority)
 
