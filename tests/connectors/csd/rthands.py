@@ -139,6 +139,7 @@ class RtHands(CsdWorkshop):
         def stateless(request: httpx.Request) -> dict[str, Any] | None:
             if not way.writes(request) or b'"Status"' not in request.content:
                 return None
+            way.changed = lambda _request: None
             return {name: value for name, value in json.loads(request.content).items() if name != "Status"}
 
         way.changed = stateless

@@ -177,9 +177,11 @@ class RtCsd(CsdBase):
             if mark_of(key) in rt.keys_in(await self._texts(number)):
                 return
             body = {"Content": marked(rt.clean(text), key), "ContentType": "text/plain"}
-            if public and rt.status_of(raw, self._mapping, number) is not TicketStatus.OPEN:
-                body["Status"] = raw
             await self._wire.message(number, "correspond" if public else "comment", body)
+            if public and rt.status_of(raw, self._mapping, number) is not TicketStatus.OPEN:
+                after, _ = await self._there(ref)
+                if rt.differences(after, {"Status": raw}):
+                    await self._written(number, {"Status": raw}, await self._wire.update(number, {"Status": raw}))
 
     async def attach(self, ref: CsdRef, file: NewFile) -> None:
         """See CsdBackend. The file comes with an internal comment that holds its digest."""
@@ -266,13 +268,12 @@ class RtCsd(CsdBase):
             raw = self._mapping.status_out(status)
             # A ticket may be closed with the same words again; what was interrupted is gone on with.
             turn = rt.times_closed(await self._history(number), self._mapping)
-            key, told = f"{status.value} {turn}", ""
+            key = f"{status.value} {turn}"
             if mark_of(key) not in rt.keys_in(await self._texts(number)):
-                body = {"Content": marked(rt.clean(text), key), "ContentType": "text/plain", "Status": raw}
-                told = await self._wire.message(number, kind, body | ({"CustomFields": fields} if fields else {}))
-                record, _ = await self._there(ref)
-            if rt.status_of(str(record["Status"]), self._mapping, number) is status:
-                return
+                # Alone: where RT's answer to a note speaks of a field or state in other letters than English ones, it breaks off.
+                await self._wire.message(
+                    number, kind, {"Content": marked(rt.clean(text), key), "ContentType": "text/plain"}
+                )
             told = await self._wire.update(number, {"Status": raw} | ({"CustomFields": fields} if fields else {}))
             await self._written(number, {"Status": raw}, told)
 

@@ -16,6 +16,8 @@ from okienko.plugins.errors import MisconfiguredError, OkienkoError, PermanentEr
 from okienko.schemas import CsdRef
 
 _QUIET = {RequestorMails.REPLIES: "TransSquelchMailTo", RequestorMails.NONE: "SquelchMailTo", RequestorMails.ALL: None}
+_BUDGET = 20.0
+"""Seconds after which no further request is begun: one that the core has to break off goes on in RT, where nobody sees it yet."""
 Made = dict[UUID, int | OkienkoError]
 
 
@@ -56,7 +58,11 @@ class Registering:
         """Waves of as many requests as there are connections, dealt like cards, so that numbers follow the order of the batch."""
         made: Made = {}
         connections, most = self._settings.connections, self._settings.connections * self._settings.bulk
+        clock = asyncio.get_running_loop().time
+        end = clock() + _BUDGET
         for at in range(0, len(new), most):
+            if clock() > end:
+                break
             wave = new[at : at + most]
             hands = [wave[start::connections] for start in range(min(connections, len(wave)))]
             for answer in await asyncio.gather(*(self._some(hand) for hand in hands)):
@@ -115,7 +121,7 @@ class Registering:
 
 
 def _unanswered() -> TransientError:
-    return TransientError("RT did not answer for some of the batch")
+    return TransientError("RT did not make the whole batch in time; what it made is found at the next attempt")
 
 
 def _gravity(error: OkienkoError) -> int:
