@@ -68,7 +68,8 @@ def through_okienko(rt: Rt5, place: Program, count: int) -> float:
         while (now := tickets(rt)) < before + count:
             if first == before and now > before:
                 first, began = now, time.perf_counter()
-            time.sleep(0.02)
+            # Each look is a process of psql.
+            time.sleep(0.25)
         elapsed = time.perf_counter() - began
         while place.metric('okienko_cases{kind="ticket",state="registered"}') < count:
             time.sleep(0.05)
