@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -27,6 +28,7 @@ def test_a_wrong_name_ends_the_session(tmp_path: Path) -> None:
     assert "no installed plugin has a CSD backend 'bultin'; there are: builtin" in done.stdout
 
 
+@pytest.mark.slow
 async def test_against_a_live_system(tmp_path: Path, engine: AsyncEngine, database_url: str) -> None:
     options = ("--csd", "builtin", "--csd-mark", "[kit] ", "--csd-batch", "10")
     done = kit(tmp_path, *options, OKIENKO_DATABASE_URL=database_url)
@@ -37,10 +39,7 @@ async def test_against_a_live_system(tmp_path: Path, engine: AsyncEngine, databa
     async with engine.connect() as connection:
         left = "SELECT count(*), count(*) FILTER (WHERE status <> 'closed') FROM csd_builtin.ticket"
         ((made, still_open),) = await connection.execute(text(left))
-        strange = (
-            "SELECT count(*) FROM csd_builtin.ticket WHERE subject NOT LIKE '[kit] %' AND NOT subject = ANY(:changed)"
-        )
-        changed = ["Zażółć gęślą jaźń 🙂", "Zmieniony temat", "Inny temat", "Razem", "[usunięto]"]
-        unmarked = await connection.scalar(text(strange), {"changed": changed})
+        strange = "SELECT array_agg(subject) FROM csd_builtin.ticket WHERE subject NOT LIKE '[kit] %'"
+        unmarked = await connection.scalar(text(strange))
     assert made > 50
-    assert (still_open, unmarked) == (0, 0)
+    assert (still_open, unmarked) == (0, ["[usunięto]"])

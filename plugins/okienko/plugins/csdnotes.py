@@ -11,6 +11,9 @@ import html
 import re
 
 _MARK = re.compile(r"\[okienko:([0-9a-f]{16})\]")
+_QUOTE = re.compile(r"<blockquote\b.*</blockquote\s*>", re.IGNORECASE | re.DOTALL)
+_BREAK = re.compile(r"<(?:br|/p|/div|/li|/tr)\b[^>]*>", re.IGNORECASE)
+_TAG = re.compile(r"<[^>]*>")
 
 
 def mark_of(key: str) -> str:
@@ -24,10 +27,18 @@ def marked(text: str, key: str) -> str:
 
 
 def key_in(text: str) -> str | None:
-    """The mark at the end of a note, as plain text or HTML, or None: a quoted mark further up does not make a note ours."""
-    last = html.unescape(re.sub(r"<[^>]*>", " ", text)).strip().rpartition("\n")[2].strip()
-    found = _MARK.search(last)
-    return found[1] if found and last.endswith(found[0]) else None
+    """The mark at the end of a note, as plain text or HTML, or None.
+
+    A mark further up, or in a line or block that is quoted, does not make a note ours. A reply that quotes without any sign (as
+    Outlook does) ends like a note of ours: who knows a note's author asks this only for notes of okienko's own account.
+    """
+    plain = html.unescape(_TAG.sub(" ", _BREAK.sub("\n", _QUOTE.sub("\n>\n", text))))
+    last = plain.strip().rpartition("\n")[2].strip()
+    found = next(reversed(list(_MARK.finditer(last))), None)
+    if found is None or found.end() != len(last):
+        return None
+    before = last[: -len(found[0])].rstrip()
+    return None if before.startswith((">", "|")) or before.endswith((">", "|")) else found[1]
 
 
 def unmarked(text: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,8 @@ from okienko.plugins.testing.conformance.csdbase import insist
 
 
 @pytest.fixture(scope="session")
-def csd_name(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The backend that --csd names. Ends the session when there is none."""
+def csd_plugin(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The plugin with the backend that --csd names. Ends the session when there is none."""
     name = pytestconfig.getoption("--csd")
     plugins = Plugins.load(PluginContext(home=tmp_path_factory.mktemp("okienko"), environ=os.environ))
     if name not in plugins.csd_backends:
@@ -32,25 +33,29 @@ def csd_name(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFacto
         what = f"no installed plugin has a CSD backend {name!r}" if name else "the kit needs a backend: give --csd NAME"
         known = f"there are: {', '.join(sorted(plugins.csd_backends)) or 'none'}"
         pytest.exit("; ".join([what, known, *failed]), returncode=pytest.ExitCode.USAGE_ERROR)
-    return str(name)
+    return next(status.name for status in plugins.statuses if name in status.objects)
 
 
 class TestCsd(CsdConformance):
     """The whole kit but for what needs the hands of a `CsdWorkshop`."""
 
     @pytest_asyncio.fixture
-    async def backend(self, csd_name: str, pytestconfig: pytest.Config, tmp_path: Path) -> AsyncIterator[CsdBackend]:
+    async def backend(  # type: ignore[override]  # an asynchronous fixture in place of a plain one
+        self, csd_plugin: str, pytestconfig: pytest.Config, tmp_path: Path
+    ) -> AsyncIterator[CsdBackend]:
         """The installed backend, on its own settings."""
         self.mark = str(pytestconfig.getoption("--csd-mark"))
         self.batch = int(pytestconfig.getoption("--csd-batch"))
-        database = os.environ.get("OKIENKO_DATABASE_URL")
-        engine = create_async_engine(make_url(database).set(drivername="postgresql+asyncpg")) if database else None
-        try:
-            plugins = Plugins.load(PluginContext(home=tmp_path, environ=os.environ, database=engine))
-            yield plugins.csd_backends[csd_name]
-        finally:
-            if engine is not None:
-                await engine.dispose()
+        async with _loaded(csd_plugin, pytestconfig, tmp_path) as loaded:
+            yield loaded
+
+    @pytest_asyncio.fixture
+    async def other_backend(  # type: ignore[override]  # as above
+        self, csd_plugin: str, pytestconfig: pytest.Config, tmp_path: Path
+    ) -> AsyncIterator[CsdBackend]:
+        """The same once more."""
+        async with _loaded(csd_plugin, pytestconfig, tmp_path) as loaded:
+            yield loaded
 
     @pytest.fixture
     def other_queue(self, pytestconfig: pytest.Config) -> str | None:
@@ -69,3 +74,15 @@ class TestCsd(CsdConformance):
         await backend.start()
         for ref in (await insist(lambda: backend.find(self.made))).values():
             await insist(lambda ref=ref: backend.close(ref, "The conformance kit of okienko has finished."))  # type: ignore[misc]  # a default binds the loop's value
+
+
+@asynccontextmanager
+async def _loaded(plugin: str, config: pytest.Config, home: Path) -> AsyncIterator[CsdBackend]:
+    database = os.environ.get("OKIENKO_DATABASE_URL")
+    engine = create_async_engine(make_url(database).set(drivername="postgresql+asyncpg")) if database else None
+    try:
+        ctx = PluginContext(home=home, environ=os.environ, database=engine)
+        yield Plugins.load(ctx, only=[plugin]).csd_backends[config.getoption("--csd")]
+    finally:
+        if engine is not None:
+            await engine.dispose()

@@ -112,15 +112,21 @@ class TicketChecks(CsdChecks):
         assert [n.public for n in with_key(ticket, "outside")] == [True]
 
     async def test_foreign_note(self, backend: CsdBackend, csd_workshop: CsdWorkshop) -> None:
-        """What others write has no key, also when it quotes one of ours."""
+        """What others write has no key, also when it quotes one of ours above, below, or without any sign that it is quoted."""
         ref = await self.make(backend)
         await backend.comment(ref, "k1", "Nasza.")
-        await csd_workshop.note(ref, "Telefon od klienta.")
-        await csd_workshop.note(ref, f"> Nasza.\n> [okienko:{mark_of('k1')}]\nZgoda.")
+        mark = f"[okienko:{mark_of('k1')}]"
+        for text in (
+            "Telefon od klienta.",
+            f"> Nasza.\n> {mark}\nZgoda.",
+            f"Zgoda.\n\n> Nasza.\n>\n> {mark}",
+            f"Zgoda.\n\n-----Oryginalna wiadomość-----\nNasza.\n\n{mark}",
+        ):
+            await csd_workshop.note(ref, text)
         notes = [note for note in (await self.read(backend, ref)).notes if note.text.strip()]
-        assert [note.key for note in notes][-3:] == [mark_of("k1"), None, None]
-        assert "Telefon od klienta." in notes[-2].text
-        assert notes[-1].text.rstrip().endswith("Zgoda.")
+        assert [note.key for note in notes][-5:] == [mark_of("k1"), None, None, None, None]
+        assert "Telefon od klienta." in notes[-4].text
+        assert all("Zgoda." in note.text for note in notes[-3:])
 
     @pytest.mark.parametrize("fault", FAULTS)
     async def test_comment_survives(self, backend: CsdBackend, csd_workshop: CsdWorkshop, fault: Fault) -> None:
@@ -191,6 +197,7 @@ class TicketChecks(CsdChecks):
         """A deleted ticket is not there: neither to be read, nor written, nor found."""
         one = self.new()
         ref = (await backend.create([one]))[one.correlation_id]
+        await self.read(backend, ref)
         await csd_workshop.remove(ref)
         assert await backend.get(ref) is None
         assert await backend.find([one.correlation_id]) == {}
