@@ -30,6 +30,10 @@ class TestRt(CsdConformance):
         return connector(rt)
 
     @pytest.fixture
+    def other_backend(self, rt: Rt5) -> RtCsd:
+        return connector(rt)
+
+    @pytest.fixture
     def csd_workshop(self, rt: Rt5, backend: RtCsd) -> RtHands:
         return RtHands(rt, backend)
 
