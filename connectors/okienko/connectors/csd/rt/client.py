@@ -63,6 +63,7 @@ class RtCsd(CsdBase):
         self._pace = _BothPaces(pace, LocalPace(settings.requests_per_hour)) if settings.requests_per_hour else pace
         self._now = now
         self._open: RtWire | None = None
+        self._me: str | None = None
         self._locks: WeakValueDictionary[Any, asyncio.Lock] = WeakValueDictionary()
         self._registering = Registering(settings, self._file, lambda: self._wire, self.find)
         capabilities = {
@@ -157,10 +158,18 @@ class RtCsd(CsdBase):
             self._mapping,
             number=number,
             version=version,
-            notes=rt.notes_of(history, texts),
+            notes=rt.notes_of(history, texts, await self._myself()),
             files=rt.files_of(files, texts),
             solution_field=self._settings.solution_field,
         )
+
+    async def _myself(self) -> str | None:
+        """Our login in RT, asked for once."""
+        if self._me is None and self._settings.token is not None:
+            number = rt.user_in(self._settings.token.get_secret_value())
+            user = await self._wire.resource(f"/user/{number}") if number else None
+            self._me = str(user["Name"]) if user is not None and user.get("Name") else None
+        return self._me
 
     async def _merged(self, number: int, effective: int) -> Ticket | None:
         """RT answers for the ticket into which it was merged; a search that speaks of EffectiveId finds the merged one."""

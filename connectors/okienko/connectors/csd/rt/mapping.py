@@ -229,8 +229,11 @@ def keys_in(texts: Iterable[Text]) -> set[str]:
     return {key for one in texts if (key := key_in(one.text))}
 
 
-def notes_of(history: Sequence[Record], texts: Sequence[Text]) -> tuple[Note, ...]:
-    """Comments and correspondence, oldest first, without those that only carry a file of okienko's."""
+def notes_of(history: Sequence[Record], texts: Sequence[Text], me: str | None = None) -> tuple[Note, ...]:
+    """Comments and correspondence, oldest first, without those that only carry a file of okienko's.
+
+    `me` is okienko's login, where it is known: nobody else's note has a key, whatever it quotes.
+    """
     plain: dict[str, str] = {}
     for text in sorted(texts, key=lambda one: one.media_type != "text/plain"):
         plain.setdefault(text.transaction, text.text if text.media_type == "text/plain" else without_html(text.text))
@@ -243,14 +246,15 @@ def notes_of(history: Sequence[Record], texts: Sequence[Text]) -> tuple[Note, ..
         if digest_in(content) is not None:
             continue
         creator = one.get("Creator")
+        author = str(creator.get("id", "")) if isinstance(creator, Mapping) else ""
         notes.append(
             Note(
                 id=number,
                 text=unmarked(content),
                 at=at,
                 public=one.get("Type") == "Correspond",
-                author=str(creator.get("id", "")) if isinstance(creator, Mapping) else "",
-                key=key_in(content),
+                author=author,
+                key=key_in(content) if me is None or author == me else None,
             )
         )
     return tuple(notes)
@@ -294,6 +298,12 @@ def content_digest(attachment: Record) -> str | None:
         return hashlib.sha256(base64.b64decode(str(attachment.get("Content") or ""))).hexdigest()
     except ValueError:
         return None
+
+
+def user_in(token: str) -> str | None:
+    """The number of the user whose token it is: RT's tokens are `1-27-…`. None for a token of another form."""
+    found = re.fullmatch(r"1-([0-9]{1,9})-\S+", token)
+    return found[1] if found else None
 
 
 def path_of(name: str) -> str:
