@@ -73,6 +73,8 @@ class Limits:
     longest_wait: float = 5.0
     """A longer Retry-After is not waited for but handed on in TransientError."""
     max_body: int = 10 * 1024 * 1024
+    keepalive: float = 5.0
+    """An idle connection is closed after this. Below the server's own time, else a request may meet a connection that just ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ class HttpApi:
             timeout=httpx.Timeout(self._limits.total, connect=self._limits.connect),
             follow_redirects=False,
             headers=dict(headers or {}),
-            limits=httpx.Limits(max_connections=10),
+            limits=httpx.Limits(max_connections=10, keepalive_expiry=self._limits.keepalive),
         )
 
     async def close(self) -> None:
