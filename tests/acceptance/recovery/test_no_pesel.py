@@ -90,7 +90,7 @@ async def test_no_personal_number_anywhere(
                 await _recover(desk, new, PermanentError)
                 assert await peer.hands.sign_in(new, NEW)
                 assert not await peer.hands.sign_in(old, OLD)
-                sql = "SELECT count(*) = 2 FROM event WHERE type = 'assessed'"
+                sql = "SELECT count(*) = 3 FROM event WHERE type = 'assessed'"
                 await desk.sooner_or_later(lambda: desk.value(sql))
                 tables = await _tables(desk)
             metrics = place.get("/metrics")[1]

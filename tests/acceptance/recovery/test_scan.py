@@ -50,7 +50,7 @@ async def site(desk: Stage) -> AsyncIterator[Site]:
 async def visitor(desk: Stage, site: Site, name: str) -> Visitor:
     """An administrator at the pages of the running service."""
     session = await site.sessions.open(
-        Person(f"local:{name}", name, (f"{name}@urzad.example",), frozenset({Role.IDENTITY_ADMIN}))
+        Person(f"local:{name}", name, (f"{name}@urzad.example",), frozenset({Role.IDENTITY_ADMIN}), desk.service.now())
     )
     transport = httpx.ASGITransport(app=make_app(desk.service, site), client=("203.0.113.7", 50_000))
     headers = {"sec-fetch-site": "same-origin", "accept-language": "pl"}
@@ -60,7 +60,8 @@ async def visitor(desk: Stage, site: Site, name: str) -> Visitor:
 
 async def approve(visitor: Visitor, desk: Stage, action: str) -> httpx.Response:
     digest = await desk.value("SELECT digest FROM reset_action WHERE id = $1::text::uuid", action)
-    return await visitor.post(f"/actions/{action}/approve", {"digest": digest})
+    decision = await desk.value("SELECT decision_sha256 FROM reset_action WHERE id = $1::text::uuid", action)
+    return await visitor.post(f"/actions/{action}/approve", {"digest": digest, "decision": decision})
 
 
 async def waiting(desk: Stage, case: object) -> str:

@@ -225,7 +225,13 @@ async def test_a_holder_of_another_name_must_be_checked(desk: Stage, peer: Peer,
     assert action.frozen.must_check == ("P3",)
     approvals = desk.service.recovery.approvals
     with pytest.raises(ActionRefusedError, match="P3"):
-        await approvals.approve(action.frozen.action_id, ANNA, digest=action.frozen.digest, checked=())
+        await approvals.approve(
+            action.frozen.action_id,
+            ANNA,
+            digest=action.frozen.digest,
+            decision=action.frozen.decision_sha256,
+            checked=(),
+        )
     await approvals.refuse(action.frozen.action_id, ANNA, reason="inna osoba", solution="Prosimy zadzwonić.")
     await desk.closed(case)
     assert await peer.pesels(old) == [who.pesel]
