@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -28,6 +29,14 @@ class FakeCsd:
     async def answer(self, request: httpx.Request) -> httpx.Response:
         """The system's answer, or what becomes of it."""
         self.requests.append(request)
+        # Others get their turn, as they would while a request is on its way; and once more on the way back.
+        await asyncio.sleep(0)
+        try:
+            return self._fated(request)
+        finally:
+            await asyncio.sleep(0)
+
+    def _fated(self, request: httpx.Request) -> httpx.Response:
         if isinstance(self.always, Exception):
             raise self.always
         if self.always is not None:

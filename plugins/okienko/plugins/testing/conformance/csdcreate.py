@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from uuid import uuid4
 
 import pytest
 
 from okienko.plugins.csd import Capability, CsdBackend, TicketGoneError
 from okienko.plugins.csdnotes import mark_of
+from okienko.plugins.errors import MisconfiguredError
 from okienko.plugins.testing.conformance.csdbase import CsdChecks, insist, needs, new_file, same
 from okienko.plugins.testing.conformance.csdworkshop import CsdWorkshop
 from okienko.plugins.testing.conformance.findings import assert_findings
@@ -120,16 +122,22 @@ class CreateChecks(CsdChecks):
             assert [r.number for r in await csd_workshop.tickets_of(key)] == [refs[key].number]
 
     async def test_filter_ignored(self, backend: CsdBackend, csd_workshop: CsdWorkshop) -> None:
-        """A search that answers with every ticket is not believed: each ticket's own correlation id is read."""
+        """A search that answers with every ticket is not believed: each ticket's own correlation id is read.
+
+        Refusing to go on (MisconfiguredError) is as good as the right answer: the search may not have shown all.
+        """
         others = [await self.make(backend) for _ in range(3)]
         one = self.new()
         refs = await backend.create([one])
         await csd_workshop.ignore_filter()
-        assert await backend.find([uuid4()]) == {}
-        assert await backend.find([one.correlation_id]) == refs
+        with suppress(MisconfiguredError):
+            assert await backend.find([uuid4()]) == {}
+        with suppress(MisconfiguredError):
+            assert await backend.find([one.correlation_id]) == refs
         new = self.new()
-        fresh = (await backend.create([new]))[new.correlation_id]
-        assert fresh.number not in {ref.number for ref in (*others, *refs.values())}
+        with suppress(MisconfiguredError):
+            fresh = (await backend.create([new]))[new.correlation_id]
+            assert fresh.number not in {ref.number for ref in (*others, *refs.values())}
 
     async def test_doubles(self, backend: CsdBackend, csd_workshop: CsdWorkshop) -> None:
         """Where people have made a second ticket of a case, the oldest is the one."""
