@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from okienko.connectors.csd.znuny.client import ZnunyCsd
 from okienko.connectors.csd.znuny.settings import ZnunyCsdSettings
 from okienko.plugins import PluginContext, hookimpl
-from okienko.plugins.ports import CsdBackend
+from okienko.plugins.csd import CsdBackend
 
 
 @hookimpl

@@ -6,24 +6,27 @@ file name, which Znuny looks at last. The error that comes says which part befor
 
 from __future__ import annotations
 
+from datetime import datetime, tzinfo
 from typing import Any
 from uuid import uuid4
 
-from okienko.connectors.csd.znuny.wire import ZnunyRefusedError, ZnunyWire
+from okienko.connectors.csd.znuny.mapping import moment
+from okienko.connectors.csd.znuny.wire import Session, ZnunyRefusedError, ZnunyWire
 from okienko.plugins.csdmapping import CsdMapping, MappingFile
 from okienko.plugins.errors import OkienkoError
 from okienko.plugins.findings import Finding, Severity
 from okienko.schemas import TicketStatus
 
 
-async def check(wire: ZnunyWire, file: MappingFile) -> list[Finding]:
+async def check(wire: ZnunyWire, file: MappingFile, zone: tzinfo) -> list[Finding]:
     """Sign in, and try each queue, type, state, priority and field of the mapping. Creates nothing."""
     m = file.mapping
     try:
+        session = await wire.session()
         listed = await wire.search({f"DynamicField_{m.correlation}": {"Equals": uuid4().hex}, "Limit": 1})
     except OkienkoError as error:
         return [Finding("csd znuny", Severity.ERROR, str(error), "check URL, USER, PASSWORD and CA_FILE")]
-    findings = [Finding("csd znuny", Severity.OK, "Znuny lets us in")]
+    findings = [Finding("csd znuny", Severity.OK, "Znuny lets us in"), *_zone(session, zone)]
     if listed:
         findings.append(
             Finding(
@@ -47,13 +50,29 @@ async def check(wire: ZnunyWire, file: MappingFile) -> list[Finding]:
         findings += await probe.one(
             file.where("states", "write", status.value), f"state {name!r}", State=name, **pending
         )
+    for name in m.states.read:
+        findings += await probe.one(file.where("states", "read", name), f"state {name!r}", State=name)
     for priority, name in m.priorities.items():
         findings += await probe.one(file.where("priorities", priority.value), f"priority {name!r}", Priority=name)
     findings += await probe.field(file.where("correlation"), m.correlation, uuid4().hex)
     for place, field in enumerate(m.fields):
         for value in field.values.values() or [field.default or "x"]:
-            findings += await probe.field(file.where("fields", place), field.name, value)
+            findings += await probe.field(file.where("fields", place, "name"), field.name, value)
     return findings
+
+
+def _zone(session: Session, zone: tzinfo) -> list[Finding]:
+    """The session tells its beginning as seconds and in Znuny's own zone."""
+    seconds, told = session.data.get("UserLastLogin", ""), session.data.get("UserLastLoginTimestamp")
+    try:
+        apart = moment(told, zone) - datetime.fromtimestamp(int(seconds), zone)
+    except (OkienkoError, ValueError, OverflowError, OSError):
+        return []
+    minutes = round(apart.total_seconds() / 60)
+    if not minutes:
+        return []
+    cure = "set TIME_ZONE to Znuny's OTRSTimeZone, else changes are told late or not at all"
+    return [Finding("csd znuny", Severity.ERROR, f"Znuny's times are {minutes} minutes from ours", cure)]
 
 
 class _Probe:

@@ -16,16 +16,25 @@ from okienko.plugins.csdnotes import key_in, marked, unmarked
 from okienko.plugins.errors import PermanentError
 from okienko.schemas import CsdRef, TicketStatus
 
+BACKEND = "znuny"
 TEXT = "text/plain; charset=utf8"
 _SHA256 = re.compile(r"^SHA-256: ([0-9a-f]{64})$", re.MULTILINE)
+_MERGED = re.compile(r"^(?:%%\d+%%\d+%%(?P<tn>\d+)%%(?P<id>\d+)|.* to \((?P<tn6>\d+)/(?P<id6>\d+)\))$")
+"""The history of a merged ticket: number and id of both. Older entries say it in words."""
 _TITLE = 255
+_FILENAME = 250
+"""Columns of Znuny's tables."""
 _CLOSED_TYPES = ("closed", "merged", "removed")
+SOLUTION = "Rozwiązanie"
+"""The subject of the note that holds a solution."""
+NO_TITLE = "(bez tematu)"
 
 
 def new_ticket(registration: Registration, mapping: CsdMapping) -> dict[str, Any]:
     """The body of TicketCreate."""
-    title = one_line(registration.subject)[:_TITLE] or "(bez tematu)"
+    title = title_of(registration.subject)
     sender = registration.requester or "nieznany"
+    name = one_line(registration.requester_name or "").translate({ord(c): None for c in '<>",;'})
     ticket: dict[str, Any] = {
         "Title": title, "State": mapping.status_out(TicketStatus.OPEN), "CustomerUser": sender,
         "Queue": mapping.queue_for(registration) or "", "Priority": mapping.priority_out(registration.priority) or "3 normal",
@@ -36,10 +45,10 @@ def new_ticket(registration: Registration, mapping: CsdMapping) -> dict[str, Any
     return {
         "Ticket": ticket,
         "Article": {
-            "CommunicationChannel": "Internal", "SenderType": "customer", "IsVisibleForCustomer": 1, "From": sender,
+            "CommunicationChannel": "Internal", "SenderType": "customer", "IsVisibleForCustomer": 1,
+            "From": f"{name} <{sender}>" if name and registration.requester else sender,
             "Subject": title, "Body": sendable(registration.description) or "(bez treści)", "ContentType": TEXT,
-            # Mail 1 is okienko's to send.
-            "NoAgentNotify": 1, "AutoResponseType": "",
+            "NoAgentNotify": 1,
         },
         "DynamicField": [{"Name": name, "Value": value} for name, value in fields.items()],
     }  # fmt: skip
@@ -55,44 +64,52 @@ def note(text: str, key: str, *, subject: str, public: bool) -> dict[str, Any]:
 
 def file_note(file: NewFile, content: bytes) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """Key, article and attachment for a file; the article tells its hash, which Znuny does not keep."""
-    name = one_line(file.filename) or "plik"
+    name = filename_of(file.filename)
     key = f"file {file.sha256} {name}"
-    article = note(f"{name} ({file.size} B)\nSHA-256: {file.sha256}", key, subject=name[:_TITLE], public=False)
+    article = note(f"{name} ({file.size} B)\nSHA-256: {file.sha256}", key, subject=name, public=False)
     kind = file.media_type if "/" in file.media_type else "application/octet-stream"
-    attachment = {"Content": base64.b64encode(content).decode(), "ContentType": kind, "Filename": name}
-    return key, article, attachment
+    # An empty parameter is a missing one for Znuny; a space is nothing once it is decoded.
+    encoded = base64.b64encode(content).decode() or " "
+    return key, article, {"Content": encoded, "ContentType": kind, "Filename": name}
 
 
-def ticket(found: dict[str, Any], backend: str, mapping: CsdMapping, zone: tzinfo) -> Ticket:
-    """A Ticket from TicketGet with dynamic fields, articles and attachments."""
+def ticket(
+    found: dict[str, Any], mapping: CsdMapping, zone: tzinfo, user_id: str, merged_into: CsdRef | None = None
+) -> Ticket:
+    """A Ticket from TicketGet with dynamic fields, articles and attachments. Only articles of `user_id` can be okienko's own.
+
+    The first article is the description, unless it is a note of ours (the ticket was made without one).
+    """
     raw = str(found.get("State", ""))
     closed = str(found.get("StateType", "")).casefold() in _CLOSED_TYPES
     status = mapping.status_in(raw) or (TicketStatus.CLOSED if closed else TicketStatus.OPEN)
     articles = [one for one in found.get("Article") or [] if isinstance(one, dict)]
-    articles.sort(key=lambda one: int(one.get("ArticleNumber") or one.get("ArticleID") or 0))
+    articles.sort(key=lambda one: _number(one.get("ArticleID")))
     notes: list[Note] = []
     files: list[RemoteFile] = []
     for place, article in enumerate(articles):
-        body = str(article.get("Body", ""))
-        if place:  # the first is the description
+        body, article_id = str(article.get("Body") or ""), str(article.get("ArticleID"))
+        key = key_in(body) if str(article.get("CreateBy")) == user_id else None
+        if place or key is not None:
             notes.append(
                 Note(
-                    id=str(article.get("ArticleID")), text=body, at=moment(article.get("CreateTime"), zone),
-                    public=bool(int(article.get("IsVisibleForCustomer") or 0)), author=str(article.get("From", "")), key=key_in(body),
+                    id=article_id, text=unmarked(body) if key else body, at=moment(article.get("CreateTime"), zone),
+                    public=bool(_number(article.get("IsVisibleForCustomer"))), author=str(article.get("From") or ""), key=key,
                 )
             )  # fmt: skip
-        told = _SHA256.search(body) if key_in(body) else None
+        told = _SHA256.search(body) if key else None
         files += [
             RemoteFile(
-                f"{article.get('ArticleID')}:{a.get('FileID')}", str(a.get("Filename", "")), int(a.get("FilesizeRaw") or 0),
+                f"{article_id}:{a.get('FileID')}", str(a.get("Filename", "")), _number(a.get("FilesizeRaw")),
                 told[1] if told else None,
             )
             for a in article.get("Attachment") or [] if isinstance(a, dict)
         ]  # fmt: skip
-    public = [one for one in notes if one.public]
+    ours = {str(one.get("ArticleID")) for one in articles if one.get("Subject") == SOLUTION}
+    solutions = [n for n in notes if n.key and n.id in ours] or [n for n in notes if n.public]
     fields = dynamic(found)
     return Ticket(
-        ref=ref(found, backend),
+        ref=ref(found),
         correlation_id=correlation(found, mapping.correlation),
         status=status,
         raw_status=raw,
@@ -102,16 +119,41 @@ def ticket(found: dict[str, Any], backend: str, mapping: CsdMapping, zone: tzinf
         queue=found.get("Queue"),
         priority=mapping.priority_in(found.get("Priority")),
         assignee=found.get("Owner") or None,
-        solution=unmarked(public[-1].text) if public and status is TicketStatus.CLOSED else None,
+        solution=solutions[-1].text if solutions and status is TicketStatus.CLOSED else None,
+        merged_into=merged_into,
         notes=tuple(notes),
         files=tuple(files),
         fields={one.source: fields[one.name] for one in mapping.fields if one.name in fields},
     )
 
 
-def ref(found: dict[str, Any], backend: str) -> CsdRef:
+def is_merged(found: dict[str, Any]) -> bool:
+    """Whether its articles are in another ticket now."""
+    return str(found.get("StateType", "")).casefold() == "merged"
+
+
+def merged_into(history: list[dict[str, Any]]) -> CsdRef | None:
+    """Into which ticket, by the history of the merged one."""
+    for entry in reversed(history):
+        if entry.get("HistoryType") == "Merged" and (said := _MERGED.match(str(entry.get("Name", "")))):
+            return CsdRef(backend=BACKEND, number=said["tn"] or said["tn6"], id=said["id"] or said["id6"])
+    return None
+
+
+def times_closed(history: list[dict[str, Any]], mapping: CsdMapping) -> int:
+    """How often the ticket was closed: `%%old%%new%%` of its changes of state."""
+    steps = [str(e.get("Name", "")).split("%%") for e in history if e.get("HistoryType") == "StateUpdate"]
+    return sum(len(step) > 2 and _is_closed(step[2], mapping) for step in steps)
+
+
+def _is_closed(raw: str, mapping: CsdMapping) -> bool:
+    known = mapping.status_in(raw)
+    return known is TicketStatus.CLOSED or (known is None and raw.casefold().startswith(_CLOSED_TYPES))
+
+
+def ref(found: dict[str, Any]) -> CsdRef:
     """The ids waver between number and text."""
-    return CsdRef(backend=backend, number=str(found.get("TicketNumber", "")), id=str(found.get("TicketID", "")))
+    return CsdRef(backend=BACKEND, number=str(found.get("TicketNumber", "")), id=str(found.get("TicketID", "")))
 
 
 def dynamic(found: dict[str, Any]) -> dict[str, str]:
@@ -136,24 +178,38 @@ def moment(text: object, zone: tzinfo) -> datetime:
         raise PermanentError("Znuny gave a time that cannot be read: is it Znuny 6 or later?") from None
 
 
-def notified(request: WebhookRequest, secret: str, backend: str) -> tuple[CsdRef, ...]:
-    """The ticket that an invoker tells of: `TicketID` at the top, or under `Ticket` or `Event`."""
+def notified(request: WebhookRequest, secret: str) -> tuple[CsdRef, ...]:
+    """The tickets that an invoker tells of, in their order: `TicketID` at the top, or in `Ticket`, `Event` or a list `Tickets`."""
     given = request.headers.get("x-okienko-secret", "")
-    if not hmac.compare_digest(given.encode(), secret.encode()):
+    if not hmac.compare_digest(given.encode("utf-8", "replace"), secret.encode()):
         raise ForgedNoticeError("the webhook of Znuny came without the right X-Okienko-Secret: nothing was believed")
     try:
         body = json.loads(request.body)
     except (ValueError, RecursionError):
         raise PermanentError("the webhook of Znuny is no JSON: see docs/csd-znuny.md for the invoker") from None
     body = body if isinstance(body, dict) else {}
-    for place in (body, body.get("Ticket"), body.get("Event")):
-        if (
-            isinstance(place, dict)
-            and str(place.get("TicketID", "")).isascii()
-            and str(place.get("TicketID", "")).isdigit()
-        ):
-            return (ref(place, backend),)
-    raise PermanentError("the webhook of Znuny names no TicketID: see docs/csd-znuny.md for the invoker")
+    several = body.get("Tickets")
+    places = several if isinstance(several, list) else [body, body.get("Ticket"), body.get("Event")]
+    told = [ref(one) for one in places if isinstance(one, dict) and is_id(str(one.get("TicketID", "")))]
+    if not told:
+        raise PermanentError("the webhook of Znuny names no TicketID: see docs/csd-znuny.md for the invoker")
+    return tuple(told) if isinstance(several, list) else (told[0],)
+
+
+def is_id(text: str) -> bool:
+    """Whether it can be an id or a number of Znuny: several are asked for by one address, so that nothing else may stand in it."""
+    return text.isascii() and text.isdigit()
+
+
+def title_of(text: str) -> str:
+    """A title as Znuny takes it."""
+    return one_line(text)[:_TITLE] or NO_TITLE
+
+
+def filename_of(name: str) -> str:
+    """A file name as Znuny takes it, its end kept."""
+    line = one_line(name) or "plik"
+    return line if len(line) <= _FILENAME else f"{line[: _FILENAME - 20]}~{line[-19:]}"
 
 
 def sendable(text: str) -> str:
@@ -165,3 +221,8 @@ def sendable(text: str) -> str:
 def one_line(text: str) -> str:
     """The text on one line."""
     return " ".join(sendable(text).split())
+
+
+def _number(value: object) -> int:
+    text = str(value)
+    return int(text) if is_id(text) else 0

@@ -36,6 +36,9 @@ class ZnunyCsdSettings(PluginSettings):
     pending_days: int = Field(
         default=7, ge=1, le=365, description="Days after which a waiting ticket is brought up again"
     )
+    solution_public: bool = Field(
+        default=False, description="The customer sees the solution in Znuny, not only in our mail"
+    )
     webhook_secret: SecretStr | None = Field(
         default=None, min_length=16, description="What Znuny sends in the header X-Okienko-Secret; unset: no webhook"
     )
