@@ -65,9 +65,16 @@ class TimeCursor:
         values: dict[str, Any] = {"at": _seconds(self.at)}
         if self.began and self.last:
             values |= {"began": _seconds(self.began), "last": _seconds(self.last)}
-        if self.told:
-            values["told"] = self.told
+        if told := self._needed():
+            values["told"] = told
         return json.dumps(values, separators=(",", ":"))
+
+    def _needed(self) -> dict[str, int]:
+        """What a look that goes on, or the next one, could be told again; a long walk does not grow its cursor."""
+        if not self.began or not self.last:
+            return self.told
+        oldest = min(_seconds(self.last), _seconds(self.began - OVERLAP))
+        return {ticket: second for ticket, second in self.told.items() if abs(second) >= oldest}
 
     @classmethod
     def parse(cls, text: str) -> TimeCursor:

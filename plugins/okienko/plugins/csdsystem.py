@@ -99,7 +99,7 @@ class TicketSystem(Protocol):
         ...
 
     def changed(self, since: datetime) -> AsyncGenerator[tuple[CsdRef, datetime], None]:
-        """Tickets that were changed at that time or later, the oldest change first."""
+        """Tickets that were changed at that time or later, the oldest change first. `by_time` makes it of pages."""
         ...
 
     def notified(self, request: WebhookRequest) -> tuple[CsdRef, ...]:
@@ -275,13 +275,13 @@ class SystemCsd(CsdBase):
         wanted = {
             name: value
             for name in ("status", "subject", "priority", "queue", "assignee")
-            if (value := getattr(change, name)) is not None and value != getattr(ticket, name)
+            if (value := getattr(change, name)) is not None and value != (getattr(ticket, name) or "")
         }
         if not wanted:
             return
         await self._system.update(ticket, TicketChange(**wanted))
         after = await self._there(ticket.ref)
-        if ignored := [name for name, value in wanted.items() if getattr(after, name) != value]:
+        if ignored := [name for name, value in wanted.items() if (getattr(after, name) or "") != value]:
             raise PermanentError(
                 f"the CSD {self.name} took the change of {', '.join(ignored)} of ticket {ticket.ref.number} and did not make it: "
                 "look at its rules and at the rights of okienko's account"
@@ -304,6 +304,33 @@ class SystemCsd(CsdBase):
                 return await work(thing)
 
         return list(await asyncio.gather(*map(one, things)))
+
+
+Row = tuple[CsdRef, datetime]
+
+
+async def by_time(
+    page: Callable[[datetime, int], Awaitable[tuple[list[Row], bool]]], since: datetime, *, whole_pages: bool = False
+) -> AsyncGenerator[Row, None]:
+    """The rows of a list that is ordered by the time of change and moves while it is read.
+
+    `page` gets a time and how many rows to leave out, and gives rows and whether there are more. A ticket that is changed leaves its place, and
+    those behind it move up: by counting rows one would be passed by. So the next page begins at the time of the last row, and within
+    one second half a page is read again; with `whole_pages`, where only pages can be asked for, `page` gets their number. Rows come
+    more than once.
+    """
+    start = 0
+    while True:
+        rows, more = await page(since, start)
+        for row in rows:
+            yield row
+        if not rows or not more:
+            return
+        newest = rows[-1][1]
+        if int(newest.timestamp()) > int(since.timestamp()):
+            since, start = newest, 0
+        else:
+            start += 1 if whole_pages else max(1, len(rows) // 2)
 
 
 def _has(ticket: Ticket, key: str) -> bool:

@@ -31,6 +31,10 @@ class TestGlpi10(CsdConformance):
         return connector("10")
 
     @pytest.fixture
+    def other_backend(self, glpi: FakeGlpi) -> SystemCsd:
+        return connector("10")
+
+    @pytest.fixture
     def csd_workshop(self, glpi: FakeGlpi) -> GlpiHands:
         return GlpiHands(glpi)
 
@@ -48,6 +52,10 @@ class TestGlpi11(TestGlpi10):
 
     @pytest.fixture
     def backend(self, glpi: FakeGlpi) -> SystemCsd:
+        return connector("11")
+
+    @pytest.fixture
+    def other_backend(self, glpi: FakeGlpi) -> SystemCsd:
         return connector("11")
 
     @pytest.fixture

@@ -109,6 +109,10 @@ class TestRest(CsdConformance):
         return connector(system.url)
 
     @pytest.fixture
+    def other_backend(self, system: Rejestr) -> SystemCsd:
+        return connector(system.url)
+
+    @pytest.fixture
     def csd_workshop(self, system: Rejestr) -> RejestrHands:
         return RejestrHands(system)
 

@@ -51,6 +51,14 @@ class GlpiCsdSettings(PluginSettings):
         except MisconfiguredError as error:
             raise ValueError(str(error)) from None
 
+    @field_validator("app_token", "user_token")
+    @classmethod
+    def _sendable(cls, value: SecretStr | None) -> SecretStr | None:
+        text = value.get_secret_value() if value is not None else ""
+        if not text.isascii() or not text.isprintable():
+            raise ValueError("a token is of printable ASCII characters: copy it again")
+        return value
+
     @field_validator("time_zone")
     @classmethod
     def _zone(cls, value: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator
-from contextlib import closing, suppress
+from contextlib import aclosing, closing, suppress
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -18,6 +18,7 @@ from okienko.connectors.csd.glpi import mapping as words
 from okienko.connectors.csd.glpi.base import GlpiRefusedError, GlpiSystem, date_of
 from okienko.connectors.csd.glpi.checks import check
 from okienko.plugins.csd import Capability, NewFile, Registration, RemoteFile, Ticket, TicketChange, digest_of
+from okienko.plugins.csdsystem import Row, by_time
 from okienko.plugins.errors import MisconfiguredError, OkienkoError, PermanentError, TransientError
 from okienko.plugins.findings import Finding
 from okienko.plugins.httpapi import Answer, harmless
@@ -68,9 +69,10 @@ class Glpi10(GlpiSystem):
 
     async def search(self, correlation_id: UUID) -> AsyncGenerator[Ticket, None]:
         """See TicketSystem."""
-        query = {f"searchText[{self.mapping.correlation}]": f"^{correlation_id}$", "is_deleted": "false", "sort": "id"}
+        query = {f"searchText[{self.mapping.correlation}]": f"^{correlation_id}$", "sort": "id"}
         async for row in self._list("/Ticket", query):
-            yield self._bare(row)
+            if not int(row.get("is_deleted") or 0):
+                yield self._bare(row)
 
     async def read(self, ref: CsdRef) -> Ticket | None:
         """See TicketSystem. A ticket in the dustbin is gone, unless it was merged into another."""
@@ -167,13 +169,19 @@ class Glpi10(GlpiSystem):
         if not self._date_mod:
             self._date_mod = await self._option("date_mod")
         column = str(self._date_mod)
-        query = {
-            "criteria[0][field]": column, "criteria[0][searchtype]": "morethan",
-            "criteria[0][value]": words.just_before(since, self.zone),
-            "sort": column, "order": "ASC", "forcedisplay[0]": "2", "forcedisplay[1]": column,
-        }  # fmt: skip
-        async for row in self._list("/search/Ticket", query):
-            yield words.ref_of(row["2"]), words.moment(row[column], self.zone)
+
+        async def page(at: datetime, start: int) -> tuple[list[Row], bool]:
+            query = {
+                "criteria[0][field]": column, "criteria[0][searchtype]": "morethan",
+                "criteria[0][value]": words.just_before(at, self.zone),
+                "sort": column, "order": "ASC", "forcedisplay[0]": "2", "forcedisplay[1]": column,
+            }  # fmt: skip
+            rows, more = await self._page("/search/Ticket", query, start)
+            return [(words.ref_of(row["2"]), words.moment(row[column], self.zone)) for row in rows], more
+
+        async with aclosing(by_time(page, since)) as rows:
+            async for row in rows:
+                yield row
 
     async def _option(self, field: str) -> int:
         options, _ = await self._call("GET", "/listSearchOptions/Ticket", repeatable=True)
@@ -324,25 +332,27 @@ class Glpi10(GlpiSystem):
         return row if isinstance(row, dict) else None
 
     async def _list(self, path: str, query: dict[str, str]) -> AsyncGenerator[dict[str, Any], None]:
-        start = 0
-        while True:
-            try:
-                body, answer = await self._call(
-                    "GET", path, params={**query, "range": f"{start}-{start + _PAGE - 1}"}, repeatable=True
-                )
-            except GlpiRefusedError as refused:
-                if refused.code == "ERROR_RANGE_EXCEED_TOTAL":
-                    return
-                raise
-            rows = body.get("data", []) if isinstance(body, dict) else body
-            rows = rows if isinstance(rows, list) else []
+        start, more = 0, True
+        while more:
+            rows, more = await self._page(path, query, start)
             for row in rows:
-                if isinstance(row, dict):
-                    yield row
+                yield row
             start += len(rows)
-            total = answer.headers.get("content-range", "").rpartition("/")[2]
-            if not rows or not total.isdigit() or start >= int(total):
-                return
+
+    async def _page(self, path: str, query: dict[str, str], start: int) -> tuple[list[dict[str, Any]], bool]:
+        """Rows, and whether there are more."""
+        try:
+            body, answer = await self._call(
+                "GET", path, params={**query, "range": f"{start}-{start + _PAGE - 1}"}, repeatable=True
+            )
+        except GlpiRefusedError as refused:
+            if refused.code == "ERROR_RANGE_EXCEED_TOTAL":
+                return [], False
+            raise
+        found = body.get("data", []) if isinstance(body, dict) else body
+        rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+        total = answer.headers.get("content-range", "").rpartition("/")[2]
+        return rows, bool(rows) and total.isdigit() and start + len(rows) < int(total)
 
     async def _call(
         self, method: str, path: str, *, raw: bool = False, headers: dict[str, str] | None = None, **arguments: Any

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -16,6 +17,7 @@ from okienko.connectors.csd.glpi import mapping as words
 from okienko.connectors.csd.glpi.base import GlpiRefusedError, GlpiSystem, date_of
 from okienko.connectors.csd.glpi.checks import check
 from okienko.plugins.csd import Registration, Ticket, TicketChange
+from okienko.plugins.csdsystem import Row, by_time
 from okienko.plugins.errors import MisconfiguredError, PermanentError, TransientError
 from okienko.plugins.findings import Finding
 from okienko.plugins.httpapi import Answer, Credentials, harmless
@@ -113,9 +115,15 @@ class Glpi11(GlpiSystem):
 
     async def changed(self, since: datetime) -> AsyncGenerator[tuple[CsdRef, datetime], None]:
         """See TicketSystem."""
-        query = {"filter": f'date_mod=ge="{words.local(since, self.zone)}"', "sort": "date_mod:asc"}
-        async for row in self._list(_TICKETS, query):
-            yield words.ref_of(row["id"]), words.moment(row.get("date_mod"), self.zone)
+
+        async def page(at: datetime, start: int) -> tuple[list[Row], bool]:
+            query = {"filter": f'date_mod=ge="{words.local(at, self.zone)}"', "sort": "date_mod:asc"}
+            rows, more = await self._page(_TICKETS, query, start)
+            return [(words.ref_of(row["id"]), words.moment(row.get("date_mod"), self.zone)) for row in rows], more
+
+        async with aclosing(by_time(page, since)) as rows:
+            async for row in rows:
+                yield row
 
     async def categories(self) -> dict[str, int]:
         """See GlpiSystem."""
@@ -212,18 +220,20 @@ class Glpi11(GlpiSystem):
         return row if isinstance(row, dict) else None
 
     async def _list(self, path: str, query: dict[str, str]) -> AsyncGenerator[dict[str, Any], None]:
-        start = 0
-        while True:
-            rows, answer = await self._call(
-                "GET", path, params={**query, "start": start, "limit": _PAGE}, repeatable=True
-            )
-            rows = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+        start, more = 0, True
+        while more:
+            rows, more = await self._page(path, query, start)
             for row in rows:
                 yield row
             start += len(rows)
-            total = answer.headers.get("content-range", "").rpartition("/")[2]
-            if not rows or not total.isdigit() or start >= int(total):
-                return
+
+    async def _page(self, path: str, query: dict[str, str], start: int) -> tuple[list[dict[str, Any]], bool]:
+        """Rows, and whether there are more."""
+        params = {**query, "start": start, "limit": _PAGE}
+        body, answer = await self._call("GET", path, params=params, repeatable=True)
+        rows = [row for row in body if isinstance(row, dict)] if isinstance(body, list) else []
+        total = answer.headers.get("content-range", "").rpartition("/")[2]
+        return rows, bool(rows) and total.isdigit() and start + len(rows) < int(total)
 
     async def _call(self, method: str, path: str, **arguments: Any) -> tuple[Any, Answer]:
         answer = await self.api.request(method, path, **arguments)

@@ -46,6 +46,14 @@ class RestCsdSettings(PluginSettings):
         except MisconfiguredError as error:
             raise ValueError(str(error)) from None
 
+    @field_validator("token")
+    @classmethod
+    def _sendable(cls, value: SecretStr | None) -> SecretStr | None:
+        text = value.get_secret_value() if value is not None else ""
+        if not text.isascii() or not text.isprintable():
+            raise ValueError("a token is of printable ASCII characters: copy it again")
+        return value
+
     @model_validator(mode="after")
     def _complete(self) -> RestCsdSettings:
         if self.url is not None and self.mapping is None:

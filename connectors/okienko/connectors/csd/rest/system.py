@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import AsyncGenerator
-from contextlib import closing
+from contextlib import aclosing, closing
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from itertools import pairwise
 from typing import Any
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
@@ -29,6 +30,7 @@ from okienko.plugins.csd import (
     WebhookRequest,
     digest_of,
 )
+from okienko.plugins.csdsystem import Row, by_time
 from okienko.plugins.errors import MisconfiguredError
 from okienko.plugins.findings import Finding
 from okienko.plugins.pace import Pace
@@ -143,18 +145,33 @@ class RestSystem:
 
     async def changed(self, since: datetime) -> AsyncGenerator[tuple[CsdRef, datetime], None]:
         """See TicketSystem. `{{ since }}` is in the file's time zone, `{{ since_seconds }}` counts from 1970."""
-        values = since_values(since, self._zone)
-        last = None
-        async for row in self._wire.rows("changes", values):
-            ref, at = reading.change_of(self._d, self._zone, row)
-            if last is not None and at < last:
-                raise MisconfiguredError(
-                    f"{self._file.where('requests', 'changes')}: the changes do not come oldest first: add the order to the query"
-                )
-            last = at
-            # A system that compares dates or ignores the filter tells too much: not all its history again.
-            if at >= since:
-                yield ref, at
+        paging = self._d.paging
+        if paging is None or paging.kind == "next":
+            async for row in self._wire.rows("changes", since_values(since, self._zone)):
+                for one in self._told([row], since):
+                    yield one
+            return
+
+        async def page(at: datetime, start: int) -> tuple[list[Row], bool]:
+            values = since_values(at, self._zone)
+            rows, _ = await self._wire.page("changes", values, number=start, offset=start)
+            return self._told(rows, at), bool(rows)
+
+        async with aclosing(by_time(page, since, whole_pages=paging.kind == "page")) as rows:
+            async for row in rows:
+                yield row
+
+    def _told(self, rows: list[Any], since: datetime) -> list[Row]:
+        found = [reading.change_of(self._d, self._zone, row) for row in rows]
+        if any(later[1] < earlier[1] for earlier, later in pairwise(found)):
+            raise MisconfiguredError(
+                f"{self._file.where('requests', 'changes')}: the changes do not come oldest first: add the order to the query"
+            )
+        if found and found[0][1] < since - timedelta(days=2):
+            raise MisconfiguredError(
+                f"{self._file.where('requests', 'changes')}: there are changes of long before {{{{ since }}}}: the system ignores it"
+            )
+        return found
 
     def notified(self, request: WebhookRequest) -> tuple[CsdRef, ...]:
         """See TicketSystem."""

@@ -1,7 +1,7 @@
 """Templates of requests: Jinja in its sandbox, with nothing undefined, and nothing that a value could break out of.
 
 A body is a structure, not a text: only the texts in it are templates, and what they give is put in as a JSON value. In a path each value
-is percent-encoded whole; in a header it is one line.
+is percent-encoded whole; in a header it is one line, and what is not ASCII is percent-encoded.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from okienko.plugins.csdsystem import line_of_text
 from okienko.plugins.errors import MisconfiguredError
 
+_ASCII = "".join(map(chr, range(32, 127)))
 _WHOLE = re.compile(r"\s*\{\{((?:(?!\}\}|\{\{).)*)\}\}\s*", re.DOTALL)
 
 
@@ -39,7 +40,9 @@ def _segment(value: Any) -> Any:
 
 
 def _one_line(value: Any) -> Any:
-    return value if isinstance(value, Undefined) else line_of_text("" if value is None else str(value))
+    if isinstance(value, Undefined):
+        return value
+    return quote(line_of_text("" if value is None else str(value)), safe=_ASCII)
 
 
 _PLAIN = _environment(_text)

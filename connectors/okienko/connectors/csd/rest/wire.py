@@ -85,30 +85,36 @@ class RestWire:
 
     async def rows(self, name: RequestName, values: Mapping[str, Any]) -> AsyncGenerator[Any, None]:
         """The rows of a list, page by page."""
-        description = self._file.description
-        request, paging = description.requests[name], description.paging
-        assert request.items is not None  # noqa: S101  the description demands it of lists
+        paging = self._file.description.paging
         offset, cursor = 0, None
         for number in range(_MOST_PAGES):
-            place = {
-                "page": (paging.first if paging else 1) + number, "offset": offset, "limit": paging.size if paging else None,
-                "next": cursor,
-            }  # fmt: skip
-            body = await self.json(name, {**values, **place})
-            rows = rows_of(request.items, body, ("requests", name, "items"))
+            rows, following = await self.page(name, values, number=number, offset=offset, cursor=cursor)
             for row in rows:
                 yield row
             offset += len(rows)
             if paging is None or (paging.kind != "next" and not rows):
                 return
             if paging.kind == "next":
-                assert paging.next is not None  # noqa: S101  the description demands it
-                before, cursor = cursor, value_of(paging.next, body, ("paging", "next"))
-                if not cursor or cursor == before:
+                if not following or following == cursor:
                     return
+                cursor = following
         raise PermanentError(
             f"[requests.{name}]: {_MOST_PAGES} pages and still more: does the API page as [paging] says?"
         )
+
+    async def page(
+        self, name: RequestName, values: Mapping[str, Any], *, number: int = 0, offset: int = 0, cursor: Any = None
+    ) -> tuple[list[Any], Any]:
+        """One page of a list, its number from 0, and the cursor of the next one where the API has those."""
+        request, paging = self._file.description.requests[name], self._file.description.paging
+        assert request.items is not None  # noqa: S101  the description demands it of lists
+        place = {
+            "page": (paging.first if paging else 1) + number, "offset": offset, "limit": paging.size if paging else None,
+            "next": cursor,
+        }  # fmt: skip
+        body = await self.json(name, {**values, **place})
+        following = value_of(paging.next, body, ("paging", "next")) if paging is not None and paging.next else None
+        return rows_of(request.items, body, ("requests", name, "items")), following
 
     def _told_wrong(self, answer: Answer) -> bool:
         """Some systems tell of failures with 200: rules that name it look at each answer."""
