@@ -15,11 +15,13 @@ from typing import Any
 from uuid import UUID
 
 from okienko.connectors.csd.glpi import mapping as words
+from okienko.connectors.csd.glpi.answers10 import id_in
+from okienko.connectors.csd.glpi.answers10 import read as read_answer
 from okienko.connectors.csd.glpi.base import GlpiRefusedError, GlpiSystem, date_of
 from okienko.connectors.csd.glpi.checks import check
 from okienko.plugins.csd import Capability, NewFile, Registration, RemoteFile, Ticket, TicketChange, digest_of
 from okienko.plugins.csdsystem import Row, by_time
-from okienko.plugins.errors import MisconfiguredError, OkienkoError, PermanentError, TransientError
+from okienko.plugins.errors import MisconfiguredError, OkienkoError, PermanentError
 from okienko.plugins.findings import Finding
 from okienko.plugins.httpapi import Answer, harmless
 from okienko.schemas import CsdRef, Priority, TicketStatus
@@ -27,10 +29,6 @@ from okienko.schemas import CsdRef, Priority, TicketStatus
 _PAGE = 200
 _ASSIGNED = 2
 _DUPLICATE = 2
-_CREDENTIALS = (
-    "ERROR_APP_TOKEN_PARAMETERS_MISSING", "ERROR_WRONG_APP_TOKEN_PARAMETER", "ERROR_NOT_ALLOWED_IP", "ERROR_GLPI_LOGIN",
-    "ERROR_GLPI_LOGIN_USER_TOKEN", "ERROR_LOGIN_PARAMETERS_MISSING", "ERROR_LOGIN_WITH_CREDENTIALS_DISABLED",
-)  # fmt: skip
 _SESSION = ("ERROR_SESSION_TOKEN_INVALID", "ERROR_SESSION_TOKEN_MISSING")
 
 
@@ -211,7 +209,7 @@ class Glpi10(GlpiSystem):
                 "_users_id_requester_notif": {"use_notification": [0], "alternative_email": [registration.requester]},
             }
         made, _ = await self._call("POST", "/Ticket", json={"input": ticket})
-        return words.ref_of(_id_in(made))
+        return words.ref_of(id_in(made))
 
     async def _matter(self, registration: Registration) -> dict[str, Any]:
         matter: dict[str, Any] = {}
@@ -234,7 +232,7 @@ class Glpi10(GlpiSystem):
 
     async def _add(self, kind: str, ticket: Ticket, **values: Any) -> None:
         body = {"input": {"itemtype": "Ticket", "items_id": int(ticket.ref.number), **values}}
-        _id_in((await self._call("POST", f"/{kind}", json=body))[0])
+        id_in((await self._call("POST", f"/{kind}", json=body))[0])
 
     async def add_file(self, ticket: Ticket, file: NewFile, filename: str) -> None:
         """See TicketSystem; the document is related to the ticket by the same request."""
@@ -252,7 +250,7 @@ class Glpi10(GlpiSystem):
                 ("filename[0]", (filename, content, file.media_type if "/" in file.media_type else "application/octet-stream")),
             ],
         )  # fmt: skip
-        _id_in(made)
+        id_in(made)
 
     async def update(self, ticket: Ticket, change: TicketChange) -> None:
         """See TicketSystem."""
@@ -292,7 +290,7 @@ class Glpi10(GlpiSystem):
         held = [row for row in rows if int(row.get("type") or 0) == _ASSIGNED]
         if user and not any(int(row["users_id"]) == user for row in held):
             body = {"input": {"tickets_id": number, "users_id": user, "type": _ASSIGNED}}
-            _id_in((await self._call("POST", "/Ticket_User", json=body))[0])
+            id_in((await self._call("POST", "/Ticket_User", json=body))[0])
         for row in held:
             if int(row["users_id"]) != user:
                 await self._call("DELETE", f"/Ticket_User/{row['id']}", repeatable=True)
@@ -305,7 +303,7 @@ class Glpi10(GlpiSystem):
                 if (int(row["tickets_id_1"]), int(row["tickets_id_2"])) == (a, b):
                     return
         body = {"input": {"tickets_id_1": one, "tickets_id_2": two, "link": 1}}
-        _id_in((await self._call("POST", "/Ticket_Ticket", json=body))[0])
+        id_in((await self._call("POST", "/Ticket_Ticket", json=body))[0])
 
     async def check(self) -> list[Finding]:
         """See checks.py."""
@@ -362,7 +360,7 @@ class Glpi10(GlpiSystem):
             sent = {**(headers or {}), "Session-Token": session}
             answer = await self.api.request(method, path, headers=sent, **arguments)
             try:
-                return (None if raw and answer.status == 200 else _read(answer, f"{method} {path}")), answer
+                return (None if raw and answer.status == 200 else read_answer(answer, f"{method} {path}")), answer
             except GlpiRefusedError as refused:
                 # Refused before anything was done: a new session, once.
                 if refused.code not in _SESSION or attempt == 2:
@@ -378,45 +376,13 @@ class Glpi10(GlpiSystem):
                 assert self.settings.user_token is not None  # noqa: S101  the settings demand it
                 token = {"Authorization": f"user_token {self.settings.user_token.get_secret_value()}"}
                 answer = await self.api.request("GET", "/initSession", headers=token, repeatable=True)
-                session = str((_read(answer, "GET /initSession") or {}).get("session_token") or "")
+                session = str((read_answer(answer, "GET /initSession") or {}).get("session_token") or "")
                 if not session:
                     raise MisconfiguredError("GET /initSession gave no session_token: is URL the address of GLPI?")
                 answer = await self.api.request(
                     "GET", "/getFullSession", headers={"Session-Token": session}, repeatable=True
                 )
-                told = _read(answer, "GET /getFullSession")
+                told = read_answer(answer, "GET /getFullSession")
                 self._me = int((told.get("session") or {}).get("glpiID") or 0) if isinstance(told, dict) else 0
                 self._session = session
             return self._session
-
-
-def _id_in(made: Any) -> int:
-    number = made.get("id") if isinstance(made, dict) else None
-    if not number:
-        raise PermanentError("GLPI answered without the id of what it made: look at its logs (files/_log)")
-    return int(number)
-
-
-def _read(answer: Answer, what: str) -> Any:
-    """The body. Raises for what is none, by GLPI's own code."""
-    body, status = answer.json(), answer.status
-    if 200 <= status < 300:
-        if body is None and answer.content:
-            raise MisconfiguredError(f"{what}: {answer.kind} instead of JSON: is URL GLPI's address, and its API on?")
-        return body
-    if status >= 500:
-        raise TransientError(f"{what}: GLPI failed with {status}")
-    if not (isinstance(body, list) and body and isinstance(body[0], str)):
-        raise MisconfiguredError(f"{what}: {status} ({answer.kind}): is URL GLPI's address, and its API switched on?")
-    code, text = harmless(body[0]), harmless(body[1] if len(body) > 1 else "")
-    if code in _CREDENTIALS:
-        raise MisconfiguredError(
-            f"{what}: {code}: {text}: check APP_TOKEN, USER_TOKEN and the addresses of the API client"
-        )
-    if code == "ERROR_RIGHT_MISSING":
-        raise MisconfiguredError(
-            f"{what}: okienko's user may not do this: give its profile the rights of docs/csd-glpi.md"
-        )
-    if code == "ERROR_SQL":
-        raise TransientError(f"{what}: GLPI's database failed ({code})")
-    raise GlpiRefusedError(what, code, text)
