@@ -61,6 +61,9 @@ class Credentials:
     scope: str | None = None
     scheme: str = "Bearer"
     """What stands before the token in the header Authorization: RT wants `token`, Zammad `Token token=` (then no space)."""
+    username: str | None = None
+    """With `password`: the grant `password` (RFC 6749, section 4.3) instead, for a server that knows nothing else."""
+    password: SecretStr | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +114,11 @@ class HttpApi:
         clock: Callable[[], float] = time.monotonic,
         headers: Mapping[str, str] | None = None,
         pace: Pace | None = None,
+        own_sessions: bool = False,
     ) -> None:
+        """`own_sessions`: the caller signs in by itself, so that a 401 is an answer like others."""
         self._pace = pace
+        self._own_sessions = own_sessions
         self.base_url = safe_url(base_url).rstrip("/")
         self._limits = limits or Limits()
         self._credentials = credentials
@@ -193,7 +199,7 @@ class HttpApi:
                 scheme = self._credentials.scheme
                 headers["Authorization"] = f"{scheme}{token}" if scheme.endswith("=") else f"{scheme} {token}"
             answer = await self._exchange(method, self.base_url + path, headers=headers, **arguments)
-            if answer.status != 401:
+            if answer.status != 401 or self._own_sessions:
                 return answer
             # A token may have been withdrawn before its time; a 401 did nothing, so that once more is safe.
             self._token = ""
@@ -220,6 +226,9 @@ class HttpApi:
     async def _fetch_token(self, known: Credentials) -> tuple[str, float]:
         assert known.token_url is not None  # noqa: S101  narrowed by the caller
         form = {"grant_type": "client_credentials"} | ({"scope": known.scope} if known.scope else {})
+        if known.username is not None and known.password is not None:
+            form |= {"username": known.username, "password": known.password.get_secret_value()}
+            form["grant_type"] = "password"
         secret = known.client_secret.get_secret_value() if known.client_secret else ""
         auth = httpx.BasicAuth(known.client_id or "", secret)
         answer = await self._exchange("POST", known.token_url, data=form, auth=auth)
