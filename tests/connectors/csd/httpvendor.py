@@ -1,0 +1,63 @@
+"""What the vendors' doubles share: an HTTP server behind respx, whose requests go wrong by order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import httpx
+
+from okienko.plugins.testing.csdfaults import Fault
+
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+class Vendor:
+    """Subclasses answer requests; `faults` come before the writing ones."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
+        self.faults: deque[Fault] = deque()
+        self.answers: deque[httpx.Response] = deque()
+        """Given instead of what the next requests would get; nothing is done then."""
+        self.requests: list[httpx.Request] = []
+
+    def handle(self, request: httpx.Request) -> httpx.Response:
+        """The vendor's answer."""
+        raise NotImplementedError
+
+    def writes(self, request: httpx.Request) -> bool:
+        """Whether the request changes something."""
+        return request.method != "GET"
+
+    def tick(self, seconds: float = 1.0) -> None:
+        """Time passes."""
+        self.now += timedelta(seconds=seconds)
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        """For respx's side_effect."""
+        self.requests.append(request)
+        if self.answers:
+            return self.answers.popleft()
+        fault = self.faults.popleft() if self.faults and self.writes(request) else None
+        if fault is Fault.BUSY:
+            return httpx.Response(429, headers={"Retry-After": "0"}, json={"error": {"message": "Rate limit exceeded"}})
+        if fault is Fault.ERROR:
+            return httpx.Response(500, json={"error": {"message": "Internal", "detail": ""}, "status": "failure"})
+        if fault is Fault.TIMEOUT:
+            raise httpx.ReadTimeout("late", request=request)
+        answer = self.handle(request)
+        answer.headers["Date"] = format_datetime(self.now, usegmt=True)
+        if fault is Fault.LOST_ANSWER:
+            raise httpx.ReadTimeout("late", request=request)
+        if fault is Fault.RESET:
+            raise httpx.ReadError("reset", request=request)
+        return answer
+
+
+async def all_of(*calls: Awaitable[object]) -> None:
+    """One after the other."""
+    for call in calls:
+        await call
