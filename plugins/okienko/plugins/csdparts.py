@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import secrets
 from collections.abc import AsyncIterator, Hashable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
@@ -52,6 +53,34 @@ class FileStream:
                 yield piece
         finally:
             stream.close()
+
+
+class MultipartFile:
+    """One file as multipart/form-data (RFC 7578), streamed; the name goes in UTF-8, as browsers send it."""
+
+    def __init__(self, field: str, name: str, file: NewFile) -> None:
+        self._boundary = f"okienko{secrets.token_hex(16)}"
+        kind = file.media_type if re.fullmatch(r"[\w.+-]+/[\w.+-]+", file.media_type) else "application/octet-stream"
+        quoted = name.replace('"', "%22")
+        self._head = (
+            f'--{self._boundary}\r\nContent-Disposition: form-data; name="{field}"; filename="{quoted}"\r\n'
+            f"Content-Type: {kind}\r\n\r\n"
+        ).encode()
+        self._tail = f"\r\n--{self._boundary}--\r\n".encode()
+        self._file = file
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Content-Type and Content-Length."""
+        length = len(self._head) + self._file.size + len(self._tail)
+        return {"Content-Type": f"multipart/form-data; boundary={self._boundary}", "Content-Length": str(length)}
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """The pieces."""
+        yield self._head
+        async for piece in FileStream(self._file):
+            yield piece
+        yield self._tail
 
 
 class Alone:

@@ -62,14 +62,14 @@ def _columns(file: MappingFile, columns: Record, settings: ServiceNowCsdSettings
             continue
         for value in {*one.values.values(), one.default} - {""}:
             yield from _choice(file, columns, one.name, value, ("fields", place, "name"))
-    for setting, field, value in (
+    for setting, field, constant in (
         ("CLOSE_CODE", "close_code", settings.close_code),
         ("HOLD_REASON", "hold_reason", settings.hold_reason),
     ):
         choices = _choices(columns.get(field))
-        if value and choices and value not in choices:
-            yield _error(f"{_PREFIX}_{setting}", f"{field} has no value {value!r}", f"it has: {_list(choices)}")
-        if not value and str((columns.get(field) or {}).get("mandatory")).casefold() == "true":
+        if constant and choices and constant not in choices:
+            yield _error(f"{_PREFIX}_{setting}", f"{field} has no value {constant!r}", f"it has: {_list(choices)}")
+        if not constant and str((columns.get(field) or {}).get("mandatory")).casefold() == "true":
             yield _error(f"{_PREFIX}_{setting}", f"{field} is mandatory", f"set it to one of: {_list(choices)}")
 
 
