@@ -19,7 +19,13 @@ from connectors.csd.httpvendor import Vendor
 URL = "https://okienko.atlassian.net"
 CASE = "customfield_10100"
 ME = "557058:okienko"
-STATES = {"Open": "new", "In Progress": "indeterminate", "Waiting for customer": "indeterminate", "Done": "done", "Canceled": "done"}
+STATES = {
+    "Open": "new",
+    "In Progress": "indeterminate",
+    "Waiting for customer": "indeterminate",
+    "Done": "done",
+    "Canceled": "done",
+}
 WORKFLOW = {
     "Open": {"11": ("Start", "In Progress"), "21": ("Ask", "Waiting for customer"), "31": ("Resolve", "Done")},
     "In Progress": {"21": ("Ask", "Waiting for customer"), "31": ("Resolve", "Done"), "51": ("Stop", "Open")},
@@ -122,7 +128,9 @@ class FakeJira(Vendor):
             return _errors(404, "Issue does not exist or you do not have permission to see it.")
         match request.method, parts[2:]:
             case "GET", []:
-                return httpx.Response(200, json=self._shown(issue, changelog="changelog" in request.url.params.get("expand", "")))
+                return httpx.Response(
+                    200, json=self._shown(issue, changelog="changelog" in request.url.params.get("expand", ""))
+                )
             case "PUT", []:
                 return self.edit(issue, body["fields"])
             case "GET", ["comment"]:
@@ -142,7 +150,9 @@ class FakeJira(Vendor):
             case "POST", ["attachments"]:
                 if request.headers.get("x-atlassian-token") != "no-check":
                     return httpx.Response(403, text="XSRF check failed")
-                form = message_from_bytes(b"Content-Type: " + request.headers["content-type"].encode() + b"\r\n\r\n" + request.content)
+                form = message_from_bytes(
+                    b"Content-Type: " + request.headers["content-type"].encode() + b"\r\n\r\n" + request.content
+                )
                 part = form.get_payload()[0]  # type: ignore[index,union-attr]  # a multipart message
                 name = re.search(rb'filename="([^"]*)"', request.content)[1].decode()  # type: ignore[index]
                 content = request.content.split(b"\r\n\r\n", 1)[1].rsplit(b"\r\n--", 1)[0]
@@ -209,11 +219,14 @@ class FakeJira(Vendor):
 
     def comment(self, issue: Issue, body: object, *, internal: bool, by: str = ME) -> dict[str, Any]:
         """Somebody comments."""
-        if not isinstance(body, dict if self.cloud else str):
-            raise AssertionError("the body of another API")
+        assert isinstance(body, dict if self.cloud else str), "the body of another API"
         self.count += 1
         at = self.stamp()
-        who = {"accountId": by, "displayName": by} if self.cloud else {"name": by, "key": f"JIRAUSER-{by}", "displayName": by}
+        who = (
+            {"accountId": by, "displayName": by}
+            if self.cloud
+            else {"name": by, "key": f"JIRAUSER-{by}", "displayName": by}
+        )
         row: dict[str, Any] = {"id": str(self.count), "body": body, "created": at, "author": who}
         if self.cloud:
             row["jsdPublic"] = not internal
@@ -243,7 +256,10 @@ class FakeJira(Vendor):
     def _move(self, issue: Issue, body: dict[str, Any]) -> httpx.Response:
         way = WORKFLOW[issue["fields"]["status"]["name"]].get(body["transition"]["id"])
         if way is None:
-            return _errors(400, f"It seems that you have tried to perform a workflow operation ({body['transition']['id']}) that is not valid")
+            return _errors(
+                400,
+                f"It seems that you have tried to perform a workflow operation ({body['transition']['id']}) that is not valid",
+            )
         if way[1] == "Done" and self.resolution_required and not body.get("fields", {}).get("resolution"):
             return httpx.Response(400, json={"errorMessages": [], "errors": {"resolution": "Resolution is required."}})
         if self.ignore_state:
@@ -265,7 +281,9 @@ class FakeJira(Vendor):
             return _errors(404, f"No issue link type with name '{body['type']['name']}' found.")
         one, other = (self.issues[body[name]["id"]] for name in ("inwardIssue", "outwardIssue"))
         for issue, end, name in ((one, other, "outwardIssue"), (other, one, "inwardIssue")):
-            issue["fields"]["issuelinks"].append({"type": {"name": "Relates"}, name: {"id": end["id"], "key": end["key"]}})
+            issue["fields"]["issuelinks"].append(
+                {"type": {"name": "Relates"}, name: {"id": end["id"], "key": end["key"]}}
+            )
         return httpx.Response(201)
 
     def _search(self, body: dict[str, Any]) -> httpx.Response:
@@ -291,15 +309,22 @@ class FakeJira(Vendor):
         if not self.cloud:
             return httpx.Response(200, json={"issues": shown, "startAt": start, "total": len(found)})
         more = start + len(page) < len(found)
-        return httpx.Response(200, json={"issues": shown, "isLast": not more} | ({"nextPageToken": str(start + len(page))} if more else {}))
+        return httpx.Response(
+            200,
+            json={"issues": shown, "isLast": not more} | ({"nextPageToken": str(start + len(page))} if more else {}),
+        )
 
     def _fits(self, issue: Issue, jql: str) -> bool:
         fields = issue["fields"]
         if " ~ " in jql:
-            return self.filter_ignored or any(str(fields.get(CASE)) == one for one in re.findall(r'"\\"([^"\\]*)\\""', jql))
+            return self.filter_ignored or any(
+                str(fields.get(CASE)) == one for one in re.findall(r'"\\"([^"\\]*)\\""', jql)
+            )
         if project := re.search(r'project = "([^"]*)"', jql):
             minutes = int(re.search(r"-(\d+)m", jql)[1])  # type: ignore[index]
-            return bool(issue["key"].startswith(f"{project[1]}-")) and issue["made"] <= self.now - timedelta(minutes=minutes)
+            return bool(issue["key"].startswith(f"{project[1]}-")) and issue["made"] <= self.now - timedelta(
+                minutes=minutes
+            )
         minutes = int(re.search(r'updated >= "-(\d+)m"', jql)[1])  # type: ignore[index]
         moment = datetime.strptime(fields["updated"], "%Y-%m-%dT%H:%M:%S.%f%z")
         return bool(fields.get(CASE)) and moment >= self.now - timedelta(minutes=minutes)
@@ -327,7 +352,9 @@ class FakeJira(Vendor):
             case ["myself"]:
                 return httpx.Response(200, json={"accountId": ME} if self.cloud else {"name": ME, "key": "JIRAUSER1"})
             case ["field"]:
-                return httpx.Response(200, json=[{"id": n, "searchable": True, **one} for n, one in self.fields.items()])
+                return httpx.Response(
+                    200, json=[{"id": n, "searchable": True, **one} for n, one in self.fields.items()]
+                )
             case ["project", "search"]:
                 return httpx.Response(200, json={"values": [{"key": key} for key in self.numbers]})
             case ["project"]:

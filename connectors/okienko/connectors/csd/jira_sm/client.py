@@ -125,9 +125,13 @@ class JiraSmCsd(CsdBase):
         try:
             return words.ref_of(await self._wire.create(body))
         except JiraRefusedError as refused:
-            ours = {"project": ("queues",), "issuetype": ("types",), "priority": ("priorities",)}
-            ours |= {mapping.correlation: ("correlation",)}
-            ours |= {one.name: ("fields", place, "name") for place, one in enumerate(mapping.fields)}  # type: ignore[misc]  # a path
+            ours: dict[str, tuple[str | int, ...]] = {
+                "project": ("queues", _matter(mapping.queues, registration)),
+                "issuetype": ("types", _matter(mapping.types, registration)),
+                "priority": ("priorities", registration.priority.value),
+                mapping.correlation: ("correlation",),
+            }
+            ours |= {one.name: ("fields", place, "name") for place, one in enumerate(mapping.fields)}
             line = next((where(*ours[name]) for name in refused.fields if name in ours), None)
             if line is None and set(refused.fields) & {"summary", "description"}:
                 raise
@@ -258,7 +262,14 @@ class JiraSmCsd(CsdBase):
         one, to = str(issue["id"]), str(target["id"])
         if one == to or self._linked(issue, to):
             return
-        await self._wire.link(self._settings.link_type, one, to)
+        try:
+            await self._wire.link(self._settings.link_type, one, to)
+        except TicketGoneError:
+            # Both were there a moment ago.
+            raise MisconfiguredError(
+                f"Jira makes no link of the type {self._settings.link_type!r}: correct LINK_TYPE, give the permission Link Issues, or "
+                "switch issue linking on; `okienko check csd` says which types there are"
+            ) from None
         if not self._linked(await self._there(ref), to):
             raise PermanentError(
                 f"Jira did not link {ref.number} with {other.number}: see LINK_TYPE and `okienko check csd`"
@@ -306,6 +317,12 @@ class JiraSmCsd(CsdBase):
     async def check(self) -> list[Finding]:
         """See checks.py."""
         return await check(self._wire, self._file, self._settings)
+
+
+def _matter(table: dict[str, str], registration: Registration) -> str:
+    """The line of a table that was used, see CsdMapping."""
+    keys = [registration.procedure.value if registration.procedure else "", registration.kind.value]
+    return next((key for key in keys if key in table), "default")
 
 
 def credentials(settings: JiraSmCsdSettings) -> Credentials:

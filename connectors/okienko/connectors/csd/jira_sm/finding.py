@@ -88,8 +88,9 @@ class Finder:
             async for issue in self._wire().search(jql, ["created"], most=1):
                 return _number(issue, project)
         except JiraRefusedError as refused:
+            matter = next(key for key, name in self._file.mapping.queues.items() if name == project)
             raise MisconfiguredError(
-                f"{self._file.where('queues')}: Jira does not show us the project {project!r}: {refused.words}"
+                f"{self._file.where('queues', matter)}: Jira does not show us the project {project!r}: {refused.words}"
             ) from None
         return 0
 
