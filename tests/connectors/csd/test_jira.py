@@ -73,6 +73,7 @@ def refusal(status: int, *messages: str, **errors: str) -> httpx.Response:
         (refusal(400, "The value 'x' does not exist for the field 'project'."), PermanentError, "does not exist"),
         (refusal(401, "Client must be authenticated to access this resource."), MisconfiguredError, "401"),
         (refusal(403, "You do not have permission"), MisconfiguredError, "permissions"),
+        (httpx.Response(404, text="<html>nginx"), MisconfiguredError, "URL"),
         (refusal(409, "conflict"), TransientError, "somebody else"),
         (refusal(413, "too large"), TooLargeError, "size limit"),
         (refusal(500, "Internal server error"), TransientError, "500"),

@@ -59,6 +59,8 @@ def mapping_with(tmp_path: Path, *changes: tuple[str, str]) -> Path:
         (failure(403, "Operation against file 'incident' was aborted by Business Rule 'No'"), PermanentError, "aborted"),
         (failure(400, "Invalid table incidnet"), MisconfiguredError, "TABLE"),
         (failure(400, "Exception while reading request", "Unexpected"), PermanentError, "400"),
+        (failure(403, "Operation Failed", "Error during insert of incident: Unique Key violation detected by database"), TransientError, "same moment"),
+        (httpx.Response(404, text="<html>nginx"), MisconfiguredError, "URL"),
         (failure(500, "Internal", "java.lang"), TransientError, "500"),
         (failure(200, "Transaction cancelled: maximum execution time exceeded", "Check logs"), TransientError, "broke off"),
         (httpx.Response(200, html="<title>Hibernating Instance</title>"), TransientError, "asleep"),
@@ -74,6 +76,12 @@ async def test_each_refusal_has_its_class(
     fake.answers.extend([answer] * 3)
     with pytest.raises(error, match=words):
         await backend.get(ref)
+
+
+async def test_no_record_is_no_ticket(fake: FakeServiceNow) -> None:
+    """Older instances answer a query without hits with 404."""
+    fake.answers.append(failure(404, "No Record found", "Record doesn't exist or ACL restricts the record retrieval"))
+    assert await connector().find([uuid4()]) == {}
 
 
 async def test_the_quota_holds_everybody_until_its_reset(fake: FakeServiceNow) -> None:

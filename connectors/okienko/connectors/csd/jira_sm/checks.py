@@ -52,10 +52,8 @@ class _Live:
                 found.append(await self._no_project(matter, project))
                 continue
             found += await self._permissions(matter, project)
-            # A type that stands beside its own project only is asked of that one.
-            for key, name in self._file.mapping.types.items():
-                if key not in (matter, "default") and key in self._file.mapping.queues:
-                    continue
+            for key in self._types_of(matter):
+                name = self._file.mapping.types[key]
                 if unknown := self._file.unknown("issue type", name, types, ("types", key)):
                     found.append(unknown)
                 else:
@@ -65,6 +63,13 @@ class _Live:
         found += await self._names()
         # The same line for several projects is one problem.
         return list(dict.fromkeys(found))
+
+    def _types_of(self, matter: str) -> list[str]:
+        """The lines of `types` that may be used in the project of this line of `queues`."""
+        mapping = self._file.mapping
+        if matter != "default":
+            return [key for key in (matter, "default") if key in mapping.types][:1]
+        return [key for key in mapping.types if key == "default" or key not in mapping.queues]
 
     async def _field(self) -> list[Finding]:
         rows = [one for one in await self._wire.read("/field") or () if isinstance(one, dict)]

@@ -102,7 +102,7 @@ class JiraWire:
         """An issue by id or key, None when there is none or it is not ours to see."""
         path = f"/issue/{quote(key, safe='')}"
         answer = await self._ask("GET", path, params={"fields": ",".join(fields)}, repeatable=True)
-        if answer.status == 404:
+        if answer.status == 404 and _is_jira(answer):
             return None
         self._refuse(answer, f"GET {path}")
         return _record(answer, f"GET {path}")
@@ -191,8 +191,6 @@ class JiraWire:
 
     async def _do(self, method: str, path: str, **arguments: Any) -> None:
         answer = await self._ask(method, path, **arguments)
-        if answer.status == 404:
-            raise TicketGoneError(f"{method} {path}: Jira does not know it (404), or hides it from our account")
         self._refuse(answer, f"{method} {path}")
 
     async def _ask(self, method: str, path: str, **arguments: Any) -> Answer:
@@ -227,9 +225,16 @@ class JiraWire:
             raise TooLargeError(f"{line}: raise the size limit of attachments in Jira")
         if answer.status == 403:
             raise MisconfiguredError(f"{line}: {_RIGHTS}")
+        if answer.status == 404 and not _is_jira(answer):
+            raise MisconfiguredError(f"{what}: 404 ({answer.kind}), this is no Jira: correct the setting URL")
         if answer.status == 404:
-            raise TicketGoneError(line)
+            raise TicketGoneError(f"{line}; it is not there, or hidden from our account")
         raise JiraRefusedError(line, fields, words)
+
+
+def _is_jira(answer: Answer) -> bool:
+    body = answer.json()
+    return isinstance(body, dict) and "errorMessages" in body
 
 
 def _record(answer: Answer, what: str) -> Record:

@@ -43,7 +43,7 @@ class ServiceNowWire:
         }  # fmt: skip
         path = f"/api/now/table/{table}"
         answer = await self._api.request("GET", path, params=params, repeatable=True)
-        if answer.status == 404:
+        if answer.status == 404 and "no record" in _words(answer):
             return [], answer.headers
         found = _result(answer, f"GET {path}")
         return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else [], answer.headers
@@ -141,9 +141,14 @@ def _refuse(answer: Answer, what: str) -> None:
     line = f"{what}: ServiceNow refuses it ({answer.status}): {said}"
     if answer.status >= 500:
         raise TransientError(f"{what}: ServiceNow failed ({answer.status}): {said}")
-    if answer.status == 404:
-        raise TicketGoneError(f"{what}: ServiceNow does not know it (404), or hides it from our user")
     words = said.casefold()
+    if answer.status == 404 and "no record" in words:
+        raise TicketGoneError(f"{what}: ServiceNow does not know it (404), or hides it from our user")
+    if answer.status == 404:
+        # A proxy's 404 for "there is no such ticket" would make every ticket twice.
+        raise MisconfiguredError(f"{what}: 404 ({said}), this is no table of ServiceNow's: correct the setting URL")
+    if "unique key" in words:
+        raise TransientError(f"{line}: somebody made it at the same moment")
     if "mandatory" in words or "data policy" in words:
         raise MisconfiguredError(f"{line}. Fill the field: by a line of the mapping, CLOSE_CODE or HOLD_REASON")
     if answer.status == 400 and "invalid table" in words:
@@ -151,6 +156,11 @@ def _refuse(answer: Answer, what: str) -> None:
     if answer.status == 403 and "aborted" not in words:
         raise MisconfiguredError(f"{line}. Give okienko's user the roles of docs/csd-servicenow.md")
     raise PermanentError(f"{line}; {_CHECK}")
+
+
+def _words(answer: Answer) -> str:
+    body = answer.json()
+    return _said(body).casefold() if isinstance(body, dict) else ""
 
 
 def _said(body: Mapping[str, Any]) -> str:
