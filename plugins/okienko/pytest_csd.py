@@ -71,7 +71,7 @@ class CapabilityTable:
                 "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
             )
         if any("untested" in row for row in rows):
-            terminalreporter.line("untested: declared, and every check of it was skipped; the reasons are under -rs")
+            terminalreporter.line("untested: declared, and every check of it was left out or skipped (-rs says why)")
 
 
 def _empty(declared: Mapping[str, bool]) -> dict[str, str]:

@@ -85,6 +85,10 @@ class TestBuiltin(CsdConformance):
         return RegisterHands(engine)
 
     @pytest.fixture
+    def other_backend(self, engine: AsyncEngine) -> BuiltinCsd:
+        return register(engine)
+
+    @pytest.fixture
     def other_queue(self) -> str:
         return "druga linia"
 

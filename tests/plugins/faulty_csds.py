@@ -145,6 +145,30 @@ class NoteTwiceAfterALostAnswer(Faulty):
             self.system.add_note(ref.number, text, public=public, author="okienko", key=mark_of(key))
 
 
+class RemembersNotesInMemory(Faulty):
+    """A restart forgets what was written, and writes it again."""
+
+    found_by = "test_another_process"
+
+    async def comment(self, ref: CsdRef, key: str, text: str, *, public: bool = False) -> None:
+        self.written: set[tuple[str, str]] = getattr(self, "written", set())
+        await self._existing(ref)
+        if (ref.number, key) not in self.written:
+            self.written.add((ref.number, key))
+            self.system.add_note(ref.number, text, public=public, author="okienko", key=mark_of(key))
+
+
+class OnlySaysUnique(Faulty):
+    """Its lock is its own process's."""
+
+    found_by = "test_unique"
+    cannot = frozenset()
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.system.unique = False
+
+
 class NotesAtOnce(Faulty):
     found_by = "test_comment_at_once"
 

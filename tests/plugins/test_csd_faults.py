@@ -24,6 +24,8 @@ class Suite(CsdConformance):
     @pytest.fixture
     def backend(self, clock): return self.faulty(now=clock)
     @pytest.fixture
+    def other_backend(self, backend, clock): return self.faulty(now=clock, system=backend.system)
+    @pytest.fixture
     def csd_workshop(self, backend, clock): return Hands(backend, clock)
 
 for faulty in FAULTY:

@@ -39,10 +39,7 @@ async def test_against_a_live_system(tmp_path: Path, engine: AsyncEngine, databa
     async with engine.connect() as connection:
         left = "SELECT count(*), count(*) FILTER (WHERE status <> 'closed') FROM csd_builtin.ticket"
         ((made, still_open),) = await connection.execute(text(left))
-        strange = (
-            "SELECT count(*) FROM csd_builtin.ticket WHERE subject NOT LIKE '[kit] %' AND NOT subject = ANY(:changed)"
-        )
-        changed = ["Zażółć gęślą jaźń 🙂", "Zmieniony temat", "Inny temat", "Razem", "[usunięto]"]
-        unmarked = await connection.scalar(text(strange), {"changed": changed})
+        strange = "SELECT array_agg(subject) FROM csd_builtin.ticket WHERE subject NOT LIKE '[kit] %'"
+        unmarked = await connection.scalar(text(strange))
     assert made > 50
-    assert (still_open, unmarked) == (0, 0)
+    assert (still_open, unmarked) == (0, ["[usunięto]"])

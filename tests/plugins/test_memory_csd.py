@@ -37,6 +37,10 @@ class TestMemoryCsd(CsdConformance):
         return Hands(backend, clock)
 
     @pytest.fixture
+    def other_backend(self, backend: MemoryCsd) -> MemoryCsd:
+        return MemoryCsd(capabilities=self.capabilities, system=backend.system)
+
+    @pytest.fixture
     def other_queue(self) -> str:
         return "second line"
 

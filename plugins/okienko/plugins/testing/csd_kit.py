@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -45,14 +46,16 @@ class TestCsd(CsdConformance):
         """The installed backend, on its own settings."""
         self.mark = str(pytestconfig.getoption("--csd-mark"))
         self.batch = int(pytestconfig.getoption("--csd-batch"))
-        database = os.environ.get("OKIENKO_DATABASE_URL")
-        engine = create_async_engine(make_url(database).set(drivername="postgresql+asyncpg")) if database else None
-        try:
-            ctx = PluginContext(home=tmp_path, environ=os.environ, database=engine)
-            yield Plugins.load(ctx, only=[csd_plugin]).csd_backends[pytestconfig.getoption("--csd")]
-        finally:
-            if engine is not None:
-                await engine.dispose()
+        async with _loaded(csd_plugin, pytestconfig, tmp_path) as loaded:
+            yield loaded
+
+    @pytest_asyncio.fixture
+    async def other_backend(  # type: ignore[override]  # as above
+        self, csd_plugin: str, pytestconfig: pytest.Config, tmp_path: Path
+    ) -> AsyncIterator[CsdBackend]:
+        """The same once more."""
+        async with _loaded(csd_plugin, pytestconfig, tmp_path) as loaded:
+            yield loaded
 
     @pytest.fixture
     def other_queue(self, pytestconfig: pytest.Config) -> str | None:
@@ -71,3 +74,15 @@ class TestCsd(CsdConformance):
         await backend.start()
         for ref in (await insist(lambda: backend.find(self.made))).values():
             await insist(lambda ref=ref: backend.close(ref, "The conformance kit of okienko has finished."))  # type: ignore[misc]  # a default binds the loop's value
+
+
+@asynccontextmanager
+async def _loaded(plugin: str, config: pytest.Config, home: Path) -> AsyncIterator[CsdBackend]:
+    database = os.environ.get("OKIENKO_DATABASE_URL")
+    engine = create_async_engine(make_url(database).set(drivername="postgresql+asyncpg")) if database else None
+    try:
+        ctx = PluginContext(home=home, environ=os.environ, database=engine)
+        yield Plugins.load(ctx, only=[plugin]).csd_backends[config.getoption("--csd")]
+    finally:
+        if engine is not None:
+            await engine.dispose()

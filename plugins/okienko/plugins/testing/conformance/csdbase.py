@@ -23,12 +23,6 @@ from okienko.schemas import CaseKind, CsdRef, Priority, Procedure
 T = TypeVar("T")
 Check = TypeVar("Check", bound=Callable[..., object])
 
-CHANGEABLE = (
-    (Capability.SUBJECT, "subject", TicketChange(subject="Zmieniony temat"), TicketChange(subject="Inny temat")),
-    (Capability.PRIORITY, "priority", TicketChange(priority=Priority.HIGH), TicketChange(priority=Priority.LOW)),
-)
-"""Fields that can be changed without knowing the installation, each with two values."""
-
 
 def needs(*capabilities: Capability) -> Callable[[Check], Check]:
     """The check is for backends that declare these; for others it is skipped, and says so."""
@@ -89,6 +83,11 @@ class CsdChecks:
         return CsdWorkshop()
 
     @pytest.fixture
+    def other_backend(self) -> CsdBackend | None:
+        """A second object before the same register, as another process has one. Not yet started."""
+        return None
+
+    @pytest.fixture
     def other_queue(self) -> str | None:
         """The name of a queue that new tickets are not put in."""
         return None
@@ -136,10 +135,15 @@ class CsdChecks:
         return ticket
 
     def changeable(self, backend: CsdBackend) -> tuple[str, TicketChange, TicketChange]:
-        """A field that the backend can change, with two changes of it."""
-        for capability, field, one, other in CHANGEABLE:
-            if capability in backend.capabilities:
-                return field, one, other
+        """A field that can be changed without knowing the installation, with two changes of it."""
+        if Capability.SUBJECT in backend.capabilities:
+            return (
+                "subject",
+                TicketChange(subject=f"{self.mark}Zmieniony"),
+                TicketChange(subject=f"{self.mark}Inny temat"),
+            )
+        if Capability.PRIORITY in backend.capabilities:
+            return "priority", TicketChange(priority=Priority.HIGH), TicketChange(priority=Priority.LOW)
         pytest.skip(f"{backend.name} declares neither subject nor priority, so that there is nothing to change")
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 
@@ -76,6 +77,36 @@ class ChangeChecks(CsdChecks):
         second, _ = await self.walk(backend, cursor)
         assert ref.number in first
         assert set(first) <= set(second)
+
+    @needs(Capability.CHANGES)
+    async def test_changes_while_others_write(self, backend: CsdBackend) -> None:
+        """Who follows the changes and reads each ticket ends with the same notes as the system, however writers interleave."""
+        refs = [await self.make(backend) for _ in range(4)]
+        cursor = (await backend.changes(None)).cursor
+        mirror: dict[str, set[str | None]] = {ref.number: set() for ref in refs}
+
+        async def write(ref: CsdRef, writer: int) -> None:
+            for turn in range(3):
+                await backend.comment(ref, f"{writer}/{turn}", "Zmiana.")
+
+        async def follow() -> None:
+            nonlocal cursor
+            told, cursor = await self.walk(backend, cursor, 2)
+            for ref in refs:
+                if ref.number in told:
+                    mirror[ref.number] = {note.key for note in (await self.read(backend, ref)).notes}
+
+        writers = [asyncio.create_task(write(ref, writer)) for writer in range(2) for ref in refs]
+        try:
+            while not all(writer.done() for writer in writers):
+                await follow()
+        finally:
+            await asyncio.gather(*writers)
+        await follow()
+        for ref in refs:
+            keys = {note.key for note in (await self.read(backend, ref)).notes}
+            assert len(keys - {None}) == 6
+            assert mirror[ref.number] == keys, f"a change of {ref.number} was passed by"
 
     @needs(Capability.CHANGES)
     async def test_changes_end(self, backend: CsdBackend, csd_workshop: CsdWorkshop) -> None:

@@ -33,9 +33,10 @@ class FieldChecks(CsdChecks):
         """The subject is changed, and only it."""
         ref = await self.make(backend)
         before = await self.read(backend, ref)
-        await self.change_twice(backend, ref, TicketChange(subject="Zażółć gęślą jaźń 🙂"))
+        subject = f"{self.mark}Zażółć gęślą jaźń 🙂"
+        await self.change_twice(backend, ref, TicketChange(subject=subject))
         after = await self.read(backend, ref)
-        assert after.subject == "Zażółć gęślą jaźń 🙂"
+        assert after.subject == subject
         assert (after.status, after.queue, after.priority, after.assignee) == (
             before.status, before.queue, before.priority, before.assignee,
         )  # fmt: skip
@@ -84,7 +85,7 @@ class FieldChecks(CsdChecks):
         self.changeable(backend)
         can = backend.capabilities
         change = TicketChange(
-            subject="Razem" if Capability.SUBJECT in can else None,
+            subject=f"{self.mark}Razem" if Capability.SUBJECT in can else None,
             priority=Priority.HIGH if Capability.PRIORITY in can else None,
             status=TicketStatus.PENDING if Capability.PENDING in can else None,
         )
