@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from random import Random
 
 import httpx
 
@@ -23,6 +24,9 @@ class Vendor:
         self.answers: deque[httpx.Response] = deque()
         """Given instead of what the next requests would get; nothing is done then."""
         self.requests: list[httpx.Request] = []
+        self.chance: Random | None = None
+        """A third of the writing requests goes wrong, in one of `kinds`."""
+        self.kinds: list[Fault] = []
 
     def handle(self, request: httpx.Request) -> httpx.Response:
         """The vendor's answer."""
@@ -42,6 +46,8 @@ class Vendor:
         if self.answers:
             return self.answers.popleft()
         fault = self.faults.popleft() if self.faults and self.writes(request) else None
+        if fault is None and self.chance is not None and self.writes(request) and self.chance.random() < 1 / 3:
+            fault = self.chance.choice(self.kinds)
         if fault is Fault.BUSY:
             return httpx.Response(429, headers={"Retry-After": "0"}, json={"error": {"message": "Rate limit exceeded"}})
         if fault is Fault.ERROR:
@@ -55,9 +61,3 @@ class Vendor:
         if fault is Fault.RESET:
             raise httpx.ReadError("reset", request=request)
         return answer
-
-
-async def all_of(*calls: Awaitable[object]) -> None:
-    """One after the other."""
-    for call in calls:
-        await call
