@@ -53,7 +53,7 @@ class FakeServiceNow(Vendor):
         for name in ("Okienko", "Konta", "Helpdesk"):
             self._add("sys_user_group", {"name": name, "active": "true"})
         for login in ("zofia", "okienko"):
-            self._add("sys_user", {"user_name": login, "email": f"{login}@csd.example"})
+            self._add("sys_user", {"user_name": login, "email": f"{login}@csd.example", "time_zone": "GMT"})
         self._add("sys_user", {"user_name": "jan", "email": "jan.kowalski@example.org"})
         self.ignored_fields: set[str] = set()
         self.no_rows_for_invalid = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ from pydantic import SecretStr, ValidationError
 from connectors.csd.jira import ALL_PERMISSIONS, CASE, ME, URL, FakeJira
 from connectors.csd.jirahands import MAPPING, JiraHands, connector
 from okienko.connectors.csd.jira_sm import mapping as words
+from okienko.connectors.csd.jira_sm import okienko_csd_backends
 from okienko.connectors.csd.jira_sm.client import JiraSmCsd
 from okienko.connectors.csd.jira_sm.settings import JiraSmCsdSettings
 from okienko.connectors.csd.jira_sm.texts import from_adf, from_wiki, to_adf, to_wiki
-from okienko.plugins import httpapi
-from okienko.plugins.csd import TicketChange, TicketChangedError, UnsupportedError
+from okienko.plugins import PluginContext, httpapi
+from okienko.plugins.csd import Capability, TicketChange, TicketChangedError, UnsupportedError
 from okienko.plugins.csdnotes import marked
 from okienko.plugins.errors import MisconfiguredError, OkienkoError, PermanentError, TooLargeError, TransientError
 from okienko.plugins.findings import Severity
@@ -376,6 +378,33 @@ async def test_check_finds_rights_screens_and_settings(fake: FakeJira) -> None:
     text = "\n".join(f"{one.subject} {one.message} {one.cure}" for one in told if one.severity is Severity.ERROR)
     for part in ("TRANSITION_ISSUES in KON", "wants Urgency", "'Relatse'", "'Fixed'", "Won't Do"):
         assert part in text
+
+
+@pytest.mark.asyncio
+async def test_long_texts_are_cut_before_the_mark(fake: FakeJira) -> None:
+    backend = connector(fake)
+    one = replace(registration(), description="[x]" * 20_000)
+    ref = (await backend.create([one]))[one.correlation_id]
+    for text in ("a" * 40_000, "[x]" * 15_000, "\\" * 40_000):
+        for _ in range(2):
+            await backend.comment(ref, text[:3], text)
+    notes = [note for note in (await backend.get(ref)).notes if note.key]  # type: ignore[union-attr]  # it was just made
+    assert len(notes) == 3
+    assert all(note.text.endswith("[…]") for note in notes)
+    for comment in fake.issues[ref.id]["comments"]:
+        assert fake.cloud or len(comment["body"]) <= 32_767
+    assert fake.cloud or len(fake.issues[ref.id]["fields"]["description"]) <= 32_767
+
+
+def test_the_plugin_has_a_backend_when_its_address_is_set(tmp_path: Path) -> None:
+    environ = {
+        "OKIENKO_CSD_JIRA_SM_URL": URL, "OKIENKO_CSD_JIRA_SM_USER": "okienko@csd.example", "OKIENKO_CSD_JIRA_SM_TOKEN": "secret",
+        "OKIENKO_CSD_JIRA_SM_MAPPING": str(MAPPING),
+    }  # fmt: skip
+    assert okienko_csd_backends(PluginContext(home=tmp_path, environ={})) == []
+    (backend,) = okienko_csd_backends(PluginContext(home=tmp_path, environ=environ))
+    assert backend.name == "jira_sm"
+    assert Capability.WEBHOOK not in backend.capabilities
 
 
 @pytest.mark.asyncio

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -14,9 +15,10 @@ from pydantic import SecretStr, ValidationError
 from connectors.csd.servicenow import COLUMNS, TOKEN_LIFE, URL, FakeServiceNow
 from connectors.csd.servicenowhands import MAPPING, ServiceNowHands, connector
 from okienko.connectors.csd.servicenow import mapping as words
+from okienko.connectors.csd.servicenow import okienko_csd_backends
 from okienko.connectors.csd.servicenow.settings import ServiceNowCsdSettings
-from okienko.plugins import httpapi
-from okienko.plugins.csd import TicketChange, TicketChangedError
+from okienko.plugins import PluginContext, httpapi
+from okienko.plugins.csd import Capability, TicketChange, TicketChangedError
 from okienko.plugins.csdmapping import load_mapping
 from okienko.plugins.csdnotes import marked
 from okienko.plugins.errors import MisconfiguredError, OkienkoError, PermanentError, TransientError
@@ -252,6 +254,31 @@ async def test_check_finds_wrong_settings_and_rights(fake: FakeServiceNow) -> No
     (lost,) = await connector(table="incidnet").check()
     assert lost.severity is Severity.ERROR
     assert "Invalid table" in lost.message
+
+
+async def test_check_sees_the_zone_of_our_user(fake: FakeServiceNow) -> None:
+    (user,) = [row for row in fake.tables["sys_user"].values() if row["user_name"] == "okienko"]
+    for zone in ("America/Los_Angeles", ""):
+        user["time_zone"] = zone
+        assert any(one.subject.endswith("_USER") and "GMT" in one.cure for one in await connector().check())
+
+
+async def test_a_long_description_says_that_it_was_cut(fake: FakeServiceNow) -> None:
+    one = replace(registration(), description="x" * 5000)
+    ref = (await connector().create([one]))[one.correlation_id]
+    text = ServiceNowHands(fake).row(ref)["description"]
+    assert (len(text), text[-5:]) == (4000, "x […]")
+
+
+async def test_the_plugin_has_a_backend_when_its_address_is_set(tmp_path: Path) -> None:
+    environ = {
+        "OKIENKO_CSD_SERVICENOW_URL": URL, "OKIENKO_CSD_SERVICENOW_USER": "okienko", "OKIENKO_CSD_SERVICENOW_PASSWORD": "secret",
+        "OKIENKO_CSD_SERVICENOW_MAPPING": str(MAPPING),
+    }  # fmt: skip
+    assert okienko_csd_backends(PluginContext(home=tmp_path, environ={})) == []
+    (backend,) = okienko_csd_backends(PluginContext(home=tmp_path, environ=environ))
+    assert backend.name == "servicenow"
+    assert Capability.WEBHOOK not in backend.capabilities
 
 
 async def test_two_groups_of_one_name_are_refused(fake: FakeServiceNow) -> None:

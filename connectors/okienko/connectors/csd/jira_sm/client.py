@@ -33,7 +33,7 @@ from okienko.plugins.csd import (
 )
 from okienko.plugins.csdcursor import ChangeCursor
 from okienko.plugins.csdmapping import load_mapping
-from okienko.plugins.csdnotes import mark_of, marked
+from okienko.plugins.csdnotes import mark_of, marked, unmarked
 from okienko.plugins.csdonce import OnceOnly
 from okienko.plugins.csdparts import Alone, BothPaces, one_line
 from okienko.plugins.errors import MisconfiguredError, PermanentError
@@ -164,8 +164,7 @@ class JiraSmCsd(CsdBase):
 
     async def _note(self, issue: str, key: str, text: str, *, public: bool) -> None:
         if not any(note.key == mark_of(key) for note in await self._notes(issue)):
-            # The mark comes last, so that what is cut off is never the mark.
-            body = words.body_text(marked(text[:30_000], key), cloud=self._cloud)
+            body = words.body_text(unmarked(text), cloud=self._cloud, ending=marked("", key))
             await self._wire.comment(issue, body, public=public)
 
     async def attach(self, ref: CsdRef, file: NewFile) -> None:

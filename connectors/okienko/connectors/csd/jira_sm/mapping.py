@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from okienko.connectors.csd.jira_sm.texts import from_adf, from_wiki, sendable, to_adf, to_wiki
+from okienko.connectors.csd.jira_sm.texts import from_adf, from_wiki, to_adf, to_wiki
 from okienko.plugins.csd import ForgedNoticeError, Note, Registration, RemoteFile, Ticket, WebhookRequest
 from okienko.plugins.csdmapping import CsdMapping
 from okienko.plugins.csdnotes import key_in, unmarked
-from okienko.plugins.csdparts import file_name, one_line
+from okienko.plugins.csdparts import clean, file_name, one_line
 from okienko.plugins.errors import MisconfiguredError, PermanentError, TransientError
 from okienko.schemas import CsdRef, TicketStatus
 
@@ -43,9 +43,17 @@ def field_in_jql(name: str) -> str:
     return f"cf[{found[1]}]"
 
 
-def body_text(text: str, *, cloud: bool) -> object:
-    """Plain text as a body of API 3 or 2."""
-    return to_adf(sendable(text)) if cloud else to_wiki(sendable(text))
+def body_text(text: str, *, cloud: bool, ending: str = "") -> object:
+    """Plain text as a body of API 3 or 2, which takes 32767 characters; what is cut off is never the ending."""
+    whole, markup = clean(text), ""
+    for length in (32_000, 16_000, 6_000):
+        cut = whole if len(whole) <= length else f"{whole[:length]} […]"
+        if cloud:
+            return to_adf(cut + ending)
+        markup = to_wiki(cut + ending)
+        if len(markup) <= 32_767:
+            break
+    return markup
 
 
 def plain(body: object) -> str:
@@ -66,7 +74,7 @@ def new_issue(registration: Registration, mapping: CsdMapping, schemas: Record, 
         fields["priority"] = {"name": priority}
     times = {one.name for one in mapping.fields if one.source == "opened_at"}
     for name, text in mapping.values_for(registration).items():
-        value = registration.opened_at.strftime("%Y-%m-%dT%H:%M:%S.000+0000") if name in times else sendable(text)
+        value = registration.opened_at.strftime("%Y-%m-%dT%H:%M:%S.000+0000") if name in times else clean(text)
         fields[name] = shaped(value, schemas.get(name))
     # Lasting, and not to be changed by hand: tells a person with the REST API where an issue comes from.
     marker = {"key": "okienko", "value": {"case": str(registration.correlation_id), "number": registration.number}}

@@ -9,13 +9,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from okienko.plugins.csdparts import clean
-
 _SPECIAL = re.compile(r"([{}\[\]!|*_+^~])")
 _ESCAPED = re.compile(r"\\([{}\[\]!|*_+^~])")
 _BACKSLASH = "&#92;"
-_LIMIT = 32_000
-"""Jira takes 32767 characters in a comment or description; escapes and the mark need room."""
 
 
 def to_adf(text: str) -> dict[str, Any]:
@@ -65,8 +61,3 @@ def to_wiki(text: str) -> str:
 def from_wiki(markup: str) -> str:
     """The text of wiki markup, as far as it is plain: what `to_wiki` made comes back as it was."""
     return _ESCAPED.sub(r"\1", markup.replace("\r\n", "\n")).replace(_BACKSLASH, "\\")
-
-
-def sendable(text: str) -> str:
-    """What Jira takes."""
-    return clean(text)[:_LIMIT]

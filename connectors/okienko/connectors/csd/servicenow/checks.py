@@ -34,6 +34,7 @@ async def check(wire: ServiceNowWire, file: MappingFile, settings: ServiceNowCsd
             found += _columns(file, columns, settings)
         found += await _groups(wire, file)
         found += await _journal(wire)
+        found += await _zone(wire, settings)
     except OkienkoError as error:
         return [_error("csd servicenow", str(error), f"see {_PREFIX}_URL, _TABLE, _CA_FILE and the user or the client")]
     return found
@@ -138,6 +139,23 @@ async def _journal(wire: ServiceNowWire) -> list[Finding]:
         Finding(
             "csd servicenow sys_journal_field", Severity.WARNING, "not one note can be read",
             "let okienko's user read sys_journal_field (docs/csd-servicenow.md); on a new instance without notes this is no fault",
+        )
+    ]  # fmt: skip
+
+
+async def _zone(wire: ServiceNowWire, settings: ServiceNowCsdSettings) -> list[Finding]:
+    """A time in a query is read in the zone of the caller, so that one west of Greenwich would be told of changes hours late."""
+    if settings.user is None or "^" in settings.user:
+        return []
+    rows, _ = await wire.rows("sys_user", f"user_name={settings.user}", "user_name,time_zone", 5)
+    zones = [words.value(row, "time_zone") for row in rows if words.value(row, "user_name") == settings.user]
+    if zones in (["GMT"], ["UTC"], ["Etc/UTC"]):
+        return []
+    told = f"its zone is {zones[0]!r}" if zones and zones[0] else "its zone is not to be seen, or that of the instance"
+    return [
+        Finding(
+            f"{_PREFIX}_USER", Severity.WARNING, f"the user {settings.user!r} is not known to be in GMT: {told}",
+            "set its time zone to GMT: changes may be told hours late otherwise",
         )
     ]  # fmt: skip
 

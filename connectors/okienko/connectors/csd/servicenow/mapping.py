@@ -50,7 +50,7 @@ def new_ticket(registration: Registration, mapping: CsdMapping) -> dict[str, str
     """The fields of a new ticket; references (group, caller) are still words."""
     values = {
         "short_description": one_line(registration.subject, SUBJECT) or "(bez tematu)",
-        "description": plain(registration.description)[:DESCRIPTION],
+        "description": _cut(plain(registration.description)),
         mapping.correlation: str(registration.correlation_id),
         "state": mapping.status_out(TicketStatus.OPEN),
     }
@@ -64,6 +64,10 @@ def new_ticket(registration: Registration, mapping: CsdMapping) -> dict[str, str
     for name, text in mapping.values_for(registration).items():
         values[name] = registration.opened_at.strftime("%Y-%m-%d %H:%M:%S") if name in times else plain(text)
     return values
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= DESCRIPTION else f"{text[: DESCRIPTION - 4]} […]"
 
 
 def plain(text: str) -> str:
