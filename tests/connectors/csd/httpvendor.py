@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -40,8 +41,9 @@ class Vendor:
         """Time passes."""
         self.now += timedelta(seconds=seconds)
 
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        """For respx's side_effect."""
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        """For respx's side_effect. Other tasks get their turn, as they would while a request is on its way."""
+        await asyncio.sleep(0)
         self.requests.append(request)
         if self.answers:
             return self.answers.popleft()
