@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx
 import pytest
+import respx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from okienko.plugins.addresses import safe_url
+from okienko.plugins.context import utc_now
 from okienko.plugins.errors import MisconfiguredError, PermanentError, TransientError
 from okienko.plugins.httpapi import Credentials, HttpApi, Limits, harmless, is_text
 from rigs.certificates import certificates
@@ -166,3 +170,29 @@ def test_what_is_quoted() -> None:
     assert harmless("x" * 1000) == "x" * 200
     assert is_text("ż")
     assert not is_text("\ud83d")
+
+
+@pytest.mark.parametrize(
+    ("text", "least", "most"),
+    [
+        (lambda now: str(int(now.timestamp()) + 90), 80, 90),
+        (lambda now: (now + timedelta(seconds=90)).strftime("%Y-%m-%dT%H:%M:%SZ"), 80, 90),
+        (lambda now: str(int(now.timestamp()) + 90_000), 3600, 3600),
+        (lambda now: str(int(now.timestamp()) - 90), None, None),
+        (lambda now: "30", None, None),
+        (lambda now: "9" * 30, None, None),
+        (lambda now: "soon", None, None),
+    ],
+)
+async def test_the_reset_of_a_quota_in_place_of_retry_after(
+    text: Callable[[datetime], str], least: float | None, most: float | None
+) -> None:
+    """ServiceNow writes Unix seconds, Jira ISO 8601; what is past or no time says nothing."""
+    with respx.mock(base_url="https://api.example") as router:
+        router.get("/x").mock(return_value=httpx.Response(429, headers={"X-RateLimit-Reset": text(utc_now())}))
+        api = HttpApi("https://api.example", Credentials())
+        with pytest.raises(TransientError) as caught:
+            await api.request("GET", "/x")
+        await api.close()
+    wait = caught.value.retry_after
+    assert wait is None if least is None or most is None else wait is not None and least <= wait <= most

@@ -13,7 +13,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -52,18 +52,20 @@ def is_text(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A fixed token, or client credentials (RFC 6749, section 4.4) for `token_url`."""
+    """A fixed token, or client credentials (RFC 6749, section 4.4) or a user's password for `token_url`."""
 
     token: SecretStr | None = None
     token_url: str | None = None
     client_id: str | None = None
     client_secret: SecretStr | None = None
     scope: str | None = None
+    user: str | None = None
+    """With `password`: the password grant (RFC 6749, section 4.3) instead, renewed by the refresh token where one is given."""
+    password: SecretStr | None = None
+    secret_in_form: bool = False
+    """Client id and secret in the form (section 2.3.1), for servers that do not take HTTP Basic."""
     scheme: str = "Bearer"
     """What stands before the token in the header Authorization: RT wants `token`, Zammad `Token token=` (then no space)."""
-    username: str | None = None
-    """With `password`: the grant `password` (RFC 6749, section 4.3) instead, for a server that knows nothing else."""
-    password: SecretStr | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,7 @@ class HttpApi:
         self._clock = clock
         self._token = ""
         self._token_ends = 0.0
+        self._refresh = ""
         self._token_lock = asyncio.Lock()
         self._client = httpx.AsyncClient(
             verify=_tls(ca_file),
@@ -225,13 +228,16 @@ class HttpApi:
 
     async def _fetch_token(self, known: Credentials) -> tuple[str, float]:
         assert known.token_url is not None  # noqa: S101  narrowed by the caller
-        form = {"grant_type": "client_credentials"} | ({"scope": known.scope} if known.scope else {})
-        if known.username is not None and known.password is not None:
-            form |= {"username": known.username, "password": known.password.get_secret_value()}
-            form["grant_type"] = "password"
         secret = known.client_secret.get_secret_value() if known.client_secret else ""
-        auth = httpx.BasicAuth(known.client_id or "", secret)
+        form = self._grant(known)
+        auth = None if known.secret_in_form else httpx.BasicAuth(known.client_id or "", secret)
+        if known.secret_in_form:
+            form |= {"client_id": known.client_id or "", "client_secret": secret}
+        refresh, self._refresh = self._refresh, ""
         answer = await self._exchange("POST", known.token_url, data=form, auth=auth)
+        if refresh and answer.status in (400, 401):
+            # The refresh token has ended: from the beginning, once.
+            return await self._fetch_token(known)
         what = "the token endpoint"
         _raise_for_way(answer, what)
         body = answer.json()
@@ -239,14 +245,25 @@ class HttpApi:
         if answer.status >= 500:
             raise TransientError(f"{what} failed with {answer.status}")
         if answer.status != 200:
-            reason = harmless(body.get("error", answer.kind), secret)
+            hidden = [one for one in (secret, known.password.get_secret_value() if known.password else "") if one]
+            reason = harmless(body.get("error", answer.kind), *hidden)
             raise MisconfiguredError(
                 f"{what} refused our client with {answer.status} ({reason}): check client id, secret and grant"
             )
         token, seconds = body.get("access_token"), body.get("expires_in", 60)
         if not isinstance(token, str) or not token.isascii() or not token.isprintable() or not token:
             raise MisconfiguredError(f"{what} answered without an access_token: is its address right?")
+        self._refresh = str(body.get("refresh_token") or "") if known.user is not None else ""
         return token, float(seconds) if isinstance(seconds, int | float) and seconds > 0 else 60.0
+
+    def _grant(self, known: Credentials) -> dict[str, str]:
+        scope = {"scope": known.scope} if known.scope else {}
+        if self._refresh:
+            return {"grant_type": "refresh_token", "refresh_token": self._refresh} | scope
+        if known.user is not None:
+            password = known.password.get_secret_value() if known.password else ""
+            return {"grant_type": "password", "username": known.user, "password": password} | scope
+        return {"grant_type": "client_credentials"} | scope
 
     async def _exchange(self, method: str, url: str, **arguments: Any) -> Answer:
         what = f"{method} {urlsplit(url).path}"
@@ -295,8 +312,24 @@ def _retry_after(headers: httpx.Headers) -> float | None:
     try:
         moment = parsedate_to_datetime(text)
     except (TypeError, ValueError):
-        return None
+        return _reset(headers)
     return max(0.0, ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - utc_now()).total_seconds())
+
+
+def _reset(headers: httpx.Headers) -> float | None:
+    """`X-RateLimit-Reset` in place of Retry-After: ServiceNow writes Unix seconds, Jira a time of ISO 8601."""
+    text = headers.get("x-ratelimit-reset", "").strip()
+    try:
+        moment = (
+            datetime.fromtimestamp(int(text), UTC)
+            if text.isascii() and text.isdigit()
+            else datetime.fromisoformat(text)
+        )
+    except (ValueError, OverflowError, OSError):
+        return None
+    wait = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - utc_now()).total_seconds()
+    # Some vendors write seconds from now, which would be a time long ago.
+    return min(wait, 3600.0) if wait > 0 else None
 
 
 def _wait(state: RetryCallState) -> float:

@@ -43,7 +43,7 @@ class Glpi11(GlpiSystem):
         s = self.settings
         return Credentials(
             token_url=f"{s.url}/api.php/token", client_id=s.client_id, client_secret=s.client_secret, scope="api",
-            username=s.username, password=s.password,
+            user=s.username, password=s.password,
         )  # fmt: skip
 
     async def search(self, correlation_id: UUID) -> AsyncGenerator[Ticket, None]:

@@ -1,0 +1,121 @@
+"""Texts, file names and streams for CSD connectors."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from email import message_from_bytes
+from typing import BinaryIO
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from okienko.plugins.csd import NewFile
+from okienko.plugins.csdparts import Alone, BothPaces, FileStream, MultipartFile, clean, date_of, file_name, one_line
+from okienko.plugins.errors import TransientError
+
+
+def test_texts() -> None:
+    assert clean("a\r\nb\rc\x00\x07\td\ud83d🙂") == "a\nb\nc\td?🙂"
+    assert one_line("  dwa\n wiersze \x00 ", 9) == "dwa wiers"
+    assert one_line("aaa bbb", 4) == "aaa"
+
+
+@pytest.mark.parametrize(
+    ("given_", "taken"),
+    [
+        ("Wniosek ąęłżź.pdf", "Wniosek ąęłżź.pdf"),
+        ("../../etc/passwd", "passwd"),
+        ("C:\\a\\b.txt", "b.txt"),
+        ('cudzy"słów.txt', "cudzy'słów.txt"),
+        ("", "plik"),
+        ("..", "plik"),
+        ("x" * 300 + ".txt", "x" * 197 + ".txt"),
+        ("dwie\r\nlinie.txt", "dwie linie.txt"),
+    ],
+)
+def test_file_names(given_: str, taken: str) -> None:
+    assert file_name(given_) == taken
+
+
+@given(st.text())
+def test_a_file_name_is_always_one(name: str) -> None:
+    taken = file_name(name)
+    assert 0 < len(taken) <= 201
+    assert not set(taken) & set('/\\"\r\n\x00')
+    assert file_name(taken) == taken
+
+
+class Stream(io.BytesIO):
+    """Short reads."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        return super().read(min(size or 10, 10) if size is not None and size >= 0 else size)
+
+
+def a_file(content: bytes, name: str = "ą.bin", media_type: str = "image/png") -> tuple[NewFile, list[Stream]]:
+    opened: list[Stream] = []
+
+    def open_it() -> BinaryIO:
+        opened.append(Stream(content))
+        return opened[-1]
+
+    return NewFile(name, media_type, len(content), "", open_it), opened
+
+
+@pytest.mark.asyncio
+async def test_a_file_is_read_anew_for_each_attempt() -> None:
+    file, opened = a_file(bytes(range(256)))
+    stream = FileStream(file)
+    for _ in range(2):
+        assert b"".join([piece async for piece in stream]) == bytes(range(256))
+    assert len(opened) == 2
+    assert all(one.closed for one in opened)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("media_type", ["image/png", "image/png\r\nX-Evil: 1", ""])
+async def test_multipart(media_type: str) -> None:
+    file, _ = a_file(b"tre\r\n--\xc5\x9b\xc4\x87", media_type=media_type)
+    body = MultipartFile("file", 'ą "b".bin', file)
+    whole = b"".join([piece async for piece in body])
+    assert str(len(whole)) == body.headers["Content-Length"]
+    head = f"Content-Type: {body.headers['Content-Type']}\r\n\r\n".encode()
+    (part,) = message_from_bytes(head + whole).get_payload()  # type: ignore[misc]  # a multipart message
+    assert part.get_payload(decode=True) == b"tre\r\n--\xc5\x9b\xc4\x87"  # type: ignore[union-attr]
+    assert part.get("X-Evil") is None  # type: ignore[union-attr]
+    assert part.get_content_type() == ("image/png" if media_type == "image/png" else "application/octet-stream")  # type: ignore[union-attr]
+    assert 'filename="ą %22b%22.bin"'.encode() in whole
+
+
+@pytest.mark.asyncio
+async def test_one_writer_at_a_time() -> None:
+    alone, inside = Alone(), list[str]()
+
+    async def work(name: str) -> None:
+        async with alone("a", "b"):
+            inside.append(name)
+            await asyncio.sleep(0)
+            inside.append(name)
+
+    await asyncio.gather(work("x"), work("y"))
+    assert inside in (["x", "x", "y", "y"], ["y", "y", "x", "x"])
+
+
+@pytest.mark.asyncio
+async def test_what_the_system_asks_for_holds_without_a_shared_pace_too() -> None:
+    pace = BothPaces(None, None)
+    await pace.turn()
+    await pace.hold(600)
+    with pytest.raises(TransientError):
+        await pace.turn()
+
+
+def test_the_servers_clock() -> None:
+    moment = date_of(httpx.Headers({"Date": "Wed, 25 Nov 2026 01:00:00 GMT"}))
+    assert moment is not None
+    assert moment.isoformat() == "2026-11-25T01:00:00+00:00"
+    assert date_of(httpx.Headers({})) is None
+    assert date_of(httpx.Headers({"Date": "now"})) is None
