@@ -24,13 +24,6 @@ import asyncio, itertools
 from dataclasses import replace
 """
 
-CSD = """
-class Faulty(MemoryCsd):
-    {0}
-class TestFaulty(CsdConformance):
-    @pytest.fixture
-    def backend(self): return Faulty()
-"""
 CHANNEL = """
 class Faulty(MemoryChannel):
     {0}
@@ -63,34 +56,6 @@ class TestFaulty(PolicyConformance):
 """
 
 FAULTS = [
-    # A second ticket for the same case.
-    (CSD, "async def create(self, rs):\n        for r in rs: self.tickets.pop(r.correlation_id, None)\n"
-     "        self.n = getattr(self, 'n', 0) + 1000\n"
-     "        refs = await super().create(rs)\n"
-     "        for r in rs: self.tickets[r.correlation_id].ref = refs[r.correlation_id] = CsdRef(backend='memory', number=f'X{next(self.c)}')\n"
-     "        return refs\n    c = itertools.count()", "test_create_twice"),
-    # A ticket that is not found again by its correlation id.
-    (CSD, "async def find(self, ids): return {}", "test_create_then_find"),
-    # A start that empties the register.
-    (CSD, "async def start(self): self.tickets.clear()", "test_start_twice"),
-    # Two workers, two tickets.
-    (CSD, "async def create(self, rs):\n        new = [r for r in rs if r.correlation_id not in self.tickets]\n"
-     "        await asyncio.sleep(0)\n        for r in new: self.tickets.pop(r.correlation_id, None)\n"
-     "        refs = await super().create(rs)\n        for r in new:\n"
-     "            self.tickets[r.correlation_id].ref = refs[r.correlation_id] = CsdRef(backend='memory', number=f'X{next(self.c)}')\n"
-     "        return refs\n    c = itertools.count()", "test_created_at_once"),
-    # Closing something unknown looks like a success.
-    (CSD, "async def close(self, ref, solution): pass", "test_unknown_ticket"),
-    # Reopening an open ticket is an error.
-    (CSD, "async def reopen(self, ref, reason):\n        if not self._ticket(ref).closed: raise PermanentError('open')\n"
-     "        await super().reopen(ref, reason)", "test_close_and_reopen"),
-    # NUL in a subject breaks it.
-    (CSD, "async def create(self, rs):\n        for r in rs:\n            if chr(0) in r.subject: raise ValueError\n"
-     "        return await super().create(rs)", "test_odd_texts"),
-    # A check that tries nothing.
-    (CSD, "async def check(self): return []", "test_check"),
-    # A bad finding without a cure.
-    (CSD, "async def check(self): return [Finding('x', Severity.ERROR, 'broken')]", "test_check"),
     # The parser lets its own exceptions out.
     (CHANNEL, "def parse(self, envelope, raw): return InboundMessage.model_validate_json(raw.read())", "test_parse_anything"),
     (CHANNEL, "def parse(self, envelope, raw): return InboundMessage.model_validate_json(raw.read())", "test_parse_cut_sample"),

@@ -6,24 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from okienko.plugins.errors import TransientError
 from okienko.plugins.ports import RawItem
 from okienko.plugins.raw import RawContent
-from okienko.plugins.testing import FixedClock, MemoryChannel, MemoryCsd, MemoryIntake
-from okienko.plugins.testing.conformance import ChannelConformance, CsdConformance
+from okienko.plugins.testing import FixedClock, MemoryChannel, MemoryIntake
+from okienko.plugins.testing.conformance import ChannelConformance
 from okienko.schemas import ChannelName, InboundMessage
-
-
-class TestMemoryCsd(CsdConformance):
-    @pytest.fixture
-    def backend(self) -> MemoryCsd:
-        return MemoryCsd()
-
-    async def test_ordered_failure(self, backend: MemoryCsd) -> None:
-        backend.failures.append(TransientError("busy"))
-        with pytest.raises(TransientError):
-            await backend.create([])
-        assert await backend.create([]) == {}
 
 
 class TestMemoryChannel(ChannelConformance):

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from okienko.plugins.pace import LocalPace, Pace
 from okienko.plugins.settings import PluginSettings, load_settings
 
 S = TypeVar("S", bound=PluginSettings)
@@ -31,7 +32,13 @@ class PluginContext:
     """The clock; timezone-aware UTC. Never call datetime.now() yourself."""
     database: AsyncEngine | None = None
     """The service's own database, for the built-in register. None when a plugin is only listed or checked offline."""
+    paces: Callable[[str], Pace] = lambda _name: LocalPace()
+    """See `pace`; the core lends one that all processes share."""
     loaded_settings: dict[str, PluginSettings] = field(default_factory=dict)
+
+    def pace(self, name: str) -> Pace:
+        """The turn-taking before the system of that name, shared by all workers of the installation."""
+        return self.paces(name)
 
     def settings(self, cls: type[S]) -> S:
         """The plugin's settings, read and checked once. Raises MisconfiguredError naming variable and cure."""

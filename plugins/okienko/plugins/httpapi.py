@@ -11,12 +11,12 @@ import logging
 import re
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 import httpx
@@ -26,6 +26,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_aft
 from okienko.plugins.addresses import safe_url
 from okienko.plugins.context import utc_now
 from okienko.plugins.errors import MisconfiguredError, OkienkoError, PermanentError, TransientError
+from okienko.plugins.pace import Pace
 
 _DIGITS = re.compile(r"\d{6,}")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
@@ -51,13 +52,15 @@ def is_text(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A fixed bearer token, or client credentials (RFC 6749, section 4.4) for `token_url`."""
+    """A fixed token, or client credentials (RFC 6749, section 4.4) for `token_url`."""
 
     token: SecretStr | None = None
     token_url: str | None = None
     client_id: str | None = None
     client_secret: SecretStr | None = None
     scope: str | None = None
+    scheme: str = "Bearer"
+    """What stands before the token in the header Authorization: RT wants `token`, Zammad `Token token=` (then no space)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,9 @@ class HttpApi:
         limits: Limits | None = None,
         clock: Callable[[], float] = time.monotonic,
         headers: Mapping[str, str] | None = None,
+        pace: Pace | None = None,
     ) -> None:
+        self._pace = pace
         self.base_url = safe_url(base_url).rstrip("/")
         self._limits = limits or Limits()
         self._credentials = credentials
@@ -134,18 +139,32 @@ class HttpApi:
         *,
         params: Mapping[str, str | int] | None = None,
         json: object = None,
+        data: Mapping[str, str] | None = None,
+        files: Sequence[tuple[str, tuple[str, BinaryIO | bytes, str]]] | None = None,
+        content: bytes | AsyncIterator[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
         repeatable: bool = False,
     ) -> Answer:
         """The answer, whatever its status except 401, 429, 3xx, 502, 503 and 504.
 
+        The body is one of `json`, a form (`data`, with `files` of field, name, content and media type as multipart), or `content`.
+        Each request waits for its turn at the pace, and a Retry-After holds everyone who shares it.
+
         `repeatable`: doing it twice is as good as once, so that failures on the way are retried here. What the server
         refused to begin (429, or 503 with Retry-After) is retried always. Raises TransientError and MisconfiguredError.
         """
 
+        body = {"params": params, "json": json, "data": data, "files": files, "content": content}
+        body = {name: value for name, value in body.items() if value is not None}
+
         async def once() -> Answer:
-            answer = await self._authorised(method, path, params=params, json=json, headers=headers)
-            _raise_for_way(answer, f"{method} {path}")
+            answer = await self._authorised(method, path, headers=headers, **body)
+            try:
+                _raise_for_way(answer, f"{method} {path}")
+            except TransientError as busy:
+                if self._pace is not None and busy.retry_after is not None:
+                    await self._pace.hold(busy.retry_after)
+                raise
             return answer
 
         retrying = AsyncRetrying(
@@ -169,7 +188,8 @@ class HttpApi:
         for attempt in (1, 2):
             token = await self.bearer()
             if token:
-                headers["Authorization"] = f"Bearer {token}"
+                scheme = self._credentials.scheme
+                headers["Authorization"] = f"{scheme}{token}" if scheme.endswith("=") else f"{scheme} {token}"
             answer = await self._exchange(method, self.base_url + path, headers=headers, **arguments)
             if answer.status != 401:
                 return answer
@@ -219,6 +239,8 @@ class HttpApi:
 
     async def _exchange(self, method: str, url: str, **arguments: Any) -> Answer:
         what = f"{method} {urlsplit(url).path}"
+        if self._pace is not None:
+            await self._pace.turn()
         try:
             async with (
                 asyncio.timeout(self._limits.total),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol, runtime_checkable
 from uuid import UUID
 
+from okienko.plugins.csd import CsdBackend, Registration
 from okienko.plugins.evidence import Evidence
 from okienko.plugins.findings import Finding, Severity
 from okienko.plugins.identity import IdentityBackend
@@ -21,7 +22,6 @@ from okienko.schemas import (
     CaseKind,
     CaseState,
     ChannelName,
-    CsdRef,
     Decision,
     Envelope,
     InboundMessage,
@@ -100,57 +100,6 @@ class FileSource(Protocol):
 
     def read_files(self, paths: Sequence[Path]) -> Iterator[tuple[str, RawContent]]:
         """Every message in the files and folders, in a stable order, with a name for people."""
-        ...
-
-
-# --- CSD ------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Registration:
-    """What a CSD is asked to register. `correlation_id` is the case id: it must be found again by it."""
-
-    correlation_id: UUID
-    kind: CaseKind
-    procedure: Procedure | None
-    subject: str
-    description: str
-    requester: str | None
-    opened_at: UtcDatetime
-
-
-@runtime_checkable
-class CsdBackend(Protocol):
-    """An ITSM system's register."""
-
-    name: str
-
-    async def start(self) -> None:
-        """Called once before any other call: open connections, create what is missing. Idempotent."""
-        ...
-
-    async def find(self, correlation_ids: Sequence[UUID]) -> dict[UUID, CsdRef]:
-        """Those of the cases that the register already holds."""
-        ...
-
-    async def create(self, registrations: Sequence[Registration]) -> dict[UUID, CsdRef]:
-        """Register them; the answer has a number for each. Creating the same correlation id twice gives one number."""
-        ...
-
-    async def close(self, ref: CsdRef, solution: str) -> None:
-        """Close the ticket with its solution. Closing a closed one changes nothing."""
-        ...
-
-    async def reopen(self, ref: CsdRef, reason: str) -> None:
-        """Open a closed ticket again. Reopening an open one changes nothing."""
-        ...
-
-    async def comment(self, ref: CsdRef, key: str, text: str) -> None:
-        """Add an internal note. `key` is lasting: the same key twice gives one note."""
-        ...
-
-    async def check(self) -> list[Finding]:
-        """Try every setting, connection and mapping."""
         ...
 
 

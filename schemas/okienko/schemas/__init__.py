@@ -10,6 +10,7 @@ from okienko.schemas.message import Address, Attachment, AutoKind, InboundMessag
 from okienko.schemas.notification import NotificationKind, OutboundMessage
 from okienko.schemas.person import Person
 from okienko.schemas.pesel import Pesel
+from okienko.schemas.ticket import Priority, TicketStatus
 
 __all__ = [
     "ActionState",
@@ -33,9 +34,11 @@ __all__ = [
     "Outcome",
     "Person",
     "Pesel",
+    "Priority",
     "Procedure",
     "ResetAction",
     "RuleResult",
+    "TicketStatus",
     "UtcDatetime",
     "Verdict",
 ]

@@ -50,6 +50,8 @@ class CsdRef(Model):
 
     backend: str
     number: str
+    id: str = ""
+    """The backend's own key (Znuny's TicketID, ServiceNow's sys_id), where it is another one than the number."""
 
 
 class Case(Model):

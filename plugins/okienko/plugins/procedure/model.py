@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from okienko.plugins.errors import MisconfiguredError
 from okienko.plugins.procedure.identical import folded
 from okienko.plugins.procedure.repeats import endless_in_endless
-from okienko.plugins.procedure.toml_lines import line_of
+from okienko.plugins.toml_lines import line_of
 from okienko.schemas import NotificationKind, Procedure
 from okienko.schemas.base import Model
 

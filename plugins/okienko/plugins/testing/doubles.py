@@ -1,4 +1,6 @@
-"""In-memory doubles of every port that does I/O. They keep the ports' promises and pass the conformance checks.
+"""In-memory doubles of the ports that do I/O; MemoryCsd and MemoryIdentity have modules of their own.
+
+They keep the ports' promises and pass the conformance checks.
 
 Each has `failures`: an error put there is raised by the next call instead of its work.
 """
@@ -7,18 +9,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import BinaryIO
 from uuid import UUID, uuid4
 
 from pydantic import ValidationError
 
-from okienko.plugins.errors import PermanentError, UnreadableError
-from okienko.plugins.ports import Finding, Intake, RawItem, Registration, Severity
+from okienko.plugins.errors import UnreadableError
+from okienko.plugins.ports import Finding, Intake, RawItem, Severity
 from okienko.plugins.raw import RawContent
-from okienko.schemas import ChannelName, CsdRef, Envelope, InboundMessage, OutboundMessage
+from okienko.plugins.testing.csd import MemoryCsd as MemoryCsd  # for those who look for it beside the others
+from okienko.schemas import ChannelName, Envelope, InboundMessage, OutboundMessage
 
 
 class FixedClock:
@@ -106,70 +107,3 @@ class MemoryChannel(_Failing):
     async def check(self) -> list[Finding]:
         """See Channel."""
         return [Finding(self.name, Severity.OK, "in memory")]
-
-
-@dataclass
-class MemoryTicket:
-    """A ticket of MemoryCsd."""
-
-    ref: CsdRef
-    registration: Registration
-    closed: bool = False
-    solution: str | None = None
-    notes: dict[str, str] = field(default_factory=dict)
-
-
-class MemoryCsd(_Failing):
-    """See CsdBackend. Its tickets are in `tickets`, by correlation id."""
-
-    def __init__(self, name: str = "memory", prefix: str = "ZGL") -> None:
-        super().__init__()
-        self.name = name
-        self.tickets: dict[UUID, MemoryTicket] = {}
-        self._prefix = prefix
-
-    async def start(self) -> None:
-        """See CsdBackend."""
-        self._fail_if_ordered()
-
-    async def find(self, correlation_ids: Sequence[UUID]) -> dict[UUID, CsdRef]:
-        """See CsdBackend."""
-        self._fail_if_ordered()
-        return {key: self.tickets[key].ref for key in correlation_ids if key in self.tickets}
-
-    async def create(self, registrations: Sequence[Registration]) -> dict[UUID, CsdRef]:
-        """See CsdBackend."""
-        self._fail_if_ordered()
-        for registration in registrations:
-            if registration.correlation_id not in self.tickets:
-                ref = CsdRef(backend=self.name, number=f"{self._prefix}{len(self.tickets) + 1:09}")
-                self.tickets[registration.correlation_id] = MemoryTicket(ref, registration)
-        return {r.correlation_id: self.tickets[r.correlation_id].ref for r in registrations}
-
-    async def close(self, ref: CsdRef, solution: str) -> None:
-        """See CsdBackend."""
-        ticket = self._ticket(ref)
-        if not ticket.closed:
-            ticket.closed, ticket.solution = True, solution
-
-    async def reopen(self, ref: CsdRef, reason: str) -> None:
-        """See CsdBackend."""
-        ticket = self._ticket(ref)
-        if ticket.closed:
-            ticket.closed = False
-            ticket.notes[f"reopened {len(ticket.notes)}"] = reason
-
-    async def comment(self, ref: CsdRef, key: str, text: str) -> None:
-        """See CsdBackend."""
-        self._ticket(ref).notes.setdefault(key, text)
-
-    async def check(self) -> list[Finding]:
-        """See CsdBackend."""
-        return [Finding(self.name, Severity.OK, f"{len(self.tickets)} tickets in memory")]
-
-    def _ticket(self, ref: CsdRef) -> MemoryTicket:
-        self._fail_if_ordered()
-        for ticket in self.tickets.values():
-            if ticket.ref == ref:
-                return ticket
-        raise PermanentError(f"there is no ticket {ref.number}")

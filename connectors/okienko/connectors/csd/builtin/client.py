@@ -1,107 +1,36 @@
-"""The register's tables and statements. A batch is one statement, whatever its size."""
+"""The register, a small CSD in the service's own database."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import DateTime, Row, TextClause, bindparam, text
+from sqlalchemy import Row, TextClause
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from okienko.connectors.csd.builtin.mapping import columns, is_transient, storable
+from okienko.connectors.csd.builtin import files, statements, tables
+from okienko.connectors.csd.builtin.mapping import columns, is_transient, storable, ticket_of
 from okienko.connectors.csd.builtin.settings import BuiltinCsdSettings
-from okienko.plugins.errors import MisconfiguredError, OkienkoError, PermanentError, TransientError
+from okienko.plugins.csd import (
+    Capability,
+    Changes,
+    CsdBase,
+    NewFile,
+    Ticket,
+    TicketChange,
+    TicketChangedError,
+    TicketGoneError,
+)
+from okienko.plugins.csdnotes import mark_of
+from okienko.plugins.errors import MisconfiguredError, OkienkoError, PermanentError, TooLargeError, TransientError
 from okienko.plugins.ports import Finding, Registration, Severity
 from okienko.schemas import CsdRef
 
-_TABLES = (
-    "CREATE SCHEMA IF NOT EXISTS csd_builtin",
-    "CREATE SEQUENCE IF NOT EXISTS csd_builtin.number_seq",
-    """
-    CREATE TABLE IF NOT EXISTS csd_builtin.ticket (
-        correlation_id uuid PRIMARY KEY,
-        number text NOT NULL UNIQUE,
-        kind text NOT NULL,
-        procedure text,
-        subject text NOT NULL,
-        description text NOT NULL,
-        requester text,
-        status text NOT NULL DEFAULT 'open' CHECK (status IN ('open', 'closed')),
-        solution text,
-        opened_at timestamptz NOT NULL,
-        created_at timestamptz NOT NULL,
-        closed_at timestamptz
-    )
-    """,
-    """
-    CREATE TABLE IF NOT EXISTS csd_builtin.note (
-        number text NOT NULL REFERENCES csd_builtin.ticket (number),
-        key text NOT NULL,
-        text text NOT NULL,
-        at timestamptz NOT NULL,
-        PRIMARY KEY (number, key)
-    )
-    """,
-)
 
-_NOW = bindparam("now", type_=DateTime(timezone=True))
-
-# Numbers are drawn in the order of the batch; rows go in by id, so that two machines with the same cases cannot
-# deadlock. The GREATEST keeps lpad from cutting a number that has outgrown its digits.
-_CREATE = text("""
-    WITH wanted AS MATERIALIZED (
-        SELECT w.*, nextval('csd_builtin.number_seq')::text AS serial
-        FROM (
-            SELECT * FROM unnest(
-                CAST(:ids AS uuid[]), CAST(:kinds AS text[]), CAST(:procedures AS text[]), CAST(:subjects AS text[]),
-                CAST(:descriptions AS text[]), CAST(:requesters AS text[]), CAST(:opened AS timestamptz[])
-            ) WITH ORDINALITY AS u (id, kind, procedure, subject, description, requester, opened_at, place)
-            WHERE NOT EXISTS (SELECT FROM csd_builtin.ticket t WHERE t.correlation_id = u.id)
-            ORDER BY place
-        ) AS w
-    )
-    INSERT INTO csd_builtin.ticket
-        (correlation_id, number, kind, procedure, subject, description, requester, opened_at, created_at)
-    SELECT id, CAST(:prefix AS text) || lpad(serial, GREATEST(CAST(:digits AS int), length(serial)), '0'),
-           kind, procedure, subject, description, requester, opened_at, :now
-    FROM wanted ORDER BY id
-    ON CONFLICT (correlation_id) DO NOTHING
-    RETURNING correlation_id, number
-""").bindparams(_NOW)
-_FIND = text("SELECT correlation_id, number FROM csd_builtin.ticket WHERE correlation_id = ANY(CAST(:ids AS uuid[]))")
-
-# Each of these answers with one row when the ticket exists and with none when it does not.
-_CLOSE = text("""
-    WITH changed AS (
-        UPDATE csd_builtin.ticket SET status = 'closed', solution = :solution, closed_at = :now
-        WHERE number = :number AND status = 'open'
-    )
-    SELECT true FROM csd_builtin.ticket WHERE number = :number
-""").bindparams(_NOW)
-_REOPEN = text("""
-    WITH changed AS (
-        UPDATE csd_builtin.ticket SET status = 'open', closed_at = NULL
-        WHERE number = :number AND status = 'closed' RETURNING number
-    ), noted AS (
-        INSERT INTO csd_builtin.note (number, key, text, at)
-        SELECT number, 'reopened ' || CAST(gen_random_uuid() AS text), :reason, :now FROM changed
-    )
-    SELECT true FROM csd_builtin.ticket WHERE number = :number
-""").bindparams(_NOW)
-_COMMENT = text("""
-    WITH added AS (
-        INSERT INTO csd_builtin.note (number, key, text, at)
-        SELECT number, :key, :text, :now FROM csd_builtin.ticket WHERE number = :number
-        ON CONFLICT DO NOTHING
-    )
-    SELECT true FROM csd_builtin.ticket WHERE number = :number
-""").bindparams(_NOW)
-
-
-class BuiltinCsd:
+class BuiltinCsd(CsdBase):
     """See CsdBackend. Creating the same correlation id twice, even at once from two machines, gives one ticket.
 
     Every call raises TransientError when the database is away or busy, PermanentError when it refuses the statement,
@@ -109,6 +38,7 @@ class BuiltinCsd:
     """
 
     name = "builtin"
+    capabilities = frozenset(Capability) - {Capability.WEBHOOK, Capability.REMOVAL}
 
     def __init__(self, settings: BuiltinCsdSettings, engine: AsyncEngine | None, now: Callable[[], datetime]) -> None:
         self._settings = settings
@@ -124,11 +54,7 @@ class BuiltinCsd:
             raise _no_database()
         try:
             async with engine.begin() as connection:
-                # CREATE … IF NOT EXISTS by itself fails when two processes start at once.
-                await connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('okienko csd_builtin'))"))
-                if await connection.scalar(text("SELECT to_regclass('csd_builtin.note')")) is None:
-                    for statement in _TABLES:
-                        await connection.execute(text(statement))
+                await tables.prepare(connection)
         except (SQLAlchemyError, OSError) as error:
             raise _translated(error) from error
 
@@ -136,7 +62,7 @@ class BuiltinCsd:
         """See CsdBackend."""
         if not correlation_ids:
             return {}
-        return self._refs(await self._run(_FIND, ids=list(correlation_ids)))
+        return self._refs(await self._run(statements.FIND, ids=list(correlation_ids)))
 
     async def create(self, registrations: Sequence[Registration]) -> dict[UUID, CsdRef]:
         """See CsdBackend."""
@@ -144,28 +70,106 @@ class BuiltinCsd:
             return {}
         batch = columns(registrations)
         settings = self._settings
-        rows = await self._run(_CREATE, prefix=settings.prefix, digits=settings.digits, now=self._now(), **batch)
+        rows = await self._run(
+            statements.CREATE, prefix=settings.prefix, digits=settings.digits, now=self._now(), **batch
+        )
         refs = self._refs(rows)
         missing = [key for key in batch["ids"] if key not in refs]
         # A ticket that someone else put in while we tried is seen only by a new statement.
         return refs | await self.find(missing)
 
+    async def get(self, ref: CsdRef) -> Ticket | None:
+        """See CsdBackend."""
+        rows = await self._run(statements.GET, number=storable(ref.number))
+        return ticket_of(self.name, rows) if rows else None
+
+    async def comment(self, ref: CsdRef, key: str, text: str, *, public: bool = False) -> None:
+        """See CsdBackend."""
+        await self._change(statements.COMMENT, ref, key=_key(key), text=storable(text), public=public)
+
     async def close(self, ref: CsdRef, solution: str) -> None:
-        """See CsdBackend. Raises PermanentError when there is no such ticket."""
-        await self._change(_CLOSE, ref, solution=storable(solution))
+        """See CsdBackend."""
+        await self._change(statements.CLOSE, ref, solution=storable(solution))
 
     async def reopen(self, ref: CsdRef, reason: str) -> None:
-        """See CsdBackend. The reason becomes a note. Raises PermanentError when there is no such ticket."""
-        await self._change(_REOPEN, ref, reason=storable(reason))
+        """See CsdBackend. The reason becomes a note."""
+        await self._change(statements.REOPEN, ref, reason=storable(reason))
 
-    async def comment(self, ref: CsdRef, key: str, text: str) -> None:
-        """See CsdBackend. Raises PermanentError when there is no such ticket."""
-        await self._change(_COMMENT, ref, key=storable(key), text=storable(text))
+    async def change(self, ref: CsdRef, change: TicketChange, *, version: str | None = None) -> None:
+        """See CsdBackend. Compared and written in one statement. Any queue and any assignee are taken: here they are words."""
+        if version is not None and not (version.isascii() and version.isdigit() and len(version) < 19):
+            raise TicketChangedError(f"ticket {ref.number} never had a version {version!r}: read it again")
+        texts = {"subject": change.subject, "queue": change.queue, "assignee": change.assignee}
+        rows = await self._change(
+            statements.CHANGE, ref, version=int(version) if version is not None else None,
+            status=change.status.value if change.status else None,
+            priority=change.priority.value if change.priority else None,
+            **{name: storable(text) if text is not None else None for name, text in texts.items()},
+        )  # fmt: skip
+        if not rows[0][0]:
+            raise TicketChangedError(f"ticket {ref.number} has changed since it was read: read it again")
+
+    async def link(self, ref: CsdRef, other: CsdRef) -> None:
+        """See CsdBackend."""
+        if not await self._run(statements.LINK, number=storable(ref.number), other=storable(other.number)):
+            raise _gone(f"{ref.number} or {other.number}")
+
+    async def attach(self, ref: CsdRef, file: NewFile) -> None:
+        """See CsdBackend. Raises TooLargeError over the setting MAX_FILE, PermanentError when the content is not as announced."""
+        if file.size > self._settings.max_file:
+            raise TooLargeError(
+                f"a file of {file.size} octets for ticket {ref.number} is over OKIENKO_CSD_BUILTIN_MAX_FILE "
+                f"({self._settings.max_file}): raise it, or hand the file over in another way"
+            )
+        if self._transactions is None:
+            raise _no_database()
+        number = storable(ref.number)
+        try:
+            async with self._transactions.begin() as connection:
+                if await files.store(connection, number, file, self._now()):
+                    return
+                known = await connection.scalar(statements.EXISTS, {"number": number})
+        except (SQLAlchemyError, OSError) as error:
+            raise _translated(error) from error
+        if not known:
+            raise _gone(ref.number)
+
+    async def content(self, ref: CsdRef, file_id: str) -> AsyncIterator[bytes]:
+        """The content of a file that `get` names, piece by piece; nothing when there is none (any more)."""
+        place = 0
+        while rows := await self._run(
+            statements.READ_CHUNK, number=storable(ref.number), file=int(file_id), place=place
+        ):
+            yield rows[0][0]
+            place += 1
+
+    async def changes(self, cursor: str | None, *, limit: int = 100) -> Changes:
+        """See CsdBackend. The cursor is the number of a change, not a time."""
+        if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
+            raise PermanentError(f"{cursor[:40]!r} is no cursor of the register: begin anew without one")
+        if self._transactions is None:
+            raise _no_database()
+        try:
+            async with self._transactions.begin() as connection:
+                await connection.execute(statements.GATE)
+                if cursor is None:
+                    return Changes((), str(await connection.scalar(statements.LATEST)))
+                asked = {"cursor": int(cursor), "limit": limit + 1}
+                rows = (await connection.execute(statements.SINCE, asked)).all()
+        except (SQLAlchemyError, OSError) as error:
+            raise _translated(error) from error
+        told = rows[:limit]
+        refs = tuple(CsdRef(backend=self.name, number=row.number) for row in told)
+        return Changes(refs, str(told[-1].changed) if told else cursor, len(rows) > limit)
+
+    async def erase(self, ref: CsdRef) -> None:
+        """See CsdBackend."""
+        await self._change(statements.ERASE, ref, erased=statements.ERASED)
 
     async def check(self) -> list[Finding]:
         """Count what is in the register."""
         try:
-            rows = await self._run(text("SELECT count(*) FROM csd_builtin.ticket"))
+            rows = await self._run(statements.COUNT)
         except OkienkoError as error:
             cure = "see that the database runs and that its user may create the schema csd_builtin"
             return [Finding("csd builtin", Severity.ERROR, str(error), cure)]
@@ -174,9 +178,11 @@ class BuiltinCsd:
     def _refs(self, rows: Sequence[Row[Any]]) -> dict[UUID, CsdRef]:
         return {key: CsdRef(backend=self.name, number=number) for key, number in map(tuple, rows)}
 
-    async def _change(self, statement: TextClause, ref: CsdRef, **values: Any) -> None:
-        if not await self._run(statement, number=ref.number, now=self._now(), **values):
-            raise PermanentError(f"the register has no ticket {ref.number}: another CSD made it, or someone removed it")
+    async def _change(self, statement: TextClause, ref: CsdRef, **values: Any) -> Sequence[Row[Any]]:
+        rows = await self._run(statement, number=storable(ref.number), now=self._now(), **values)
+        if not rows:
+            raise _gone(ref.number)
+        return rows
 
     async def _run(self, statement: TextClause, **values: Any) -> Sequence[Row[Any]]:
         if self._engine is None:
@@ -186,6 +192,15 @@ class BuiltinCsd:
                 return (await connection.execute(statement, values)).all()
         except (SQLAlchemyError, OSError) as error:
             raise _translated(error) from error
+
+
+def _key(key: str) -> str:
+    """A note's key as it can be stored; one that cannot is told apart from others all the same."""
+    return key if key == storable(key) else f"{storable(key)} {mark_of(key)}"
+
+
+def _gone(number: str) -> TicketGoneError:
+    return TicketGoneError(f"the register has no ticket {number}: another CSD made it, or someone removed it")
 
 
 def _no_database() -> MisconfiguredError:

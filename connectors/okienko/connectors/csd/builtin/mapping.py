@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypedDict
 from uuid import UUID
 
+from sqlalchemy import Row
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from okienko.plugins.ports import Registration
+from okienko.plugins.csd import Note, Registration, RemoteFile, Ticket
+from okienko.plugins.csdnotes import mark_of
+from okienko.schemas import CsdRef, Priority, TicketStatus
 
 _TRANSIENT_SQLSTATES = ("08", "40", "53", "55P03", "57")
 """Connection, deadlock and serialisation, out of resources, lock not available, shutdown.
@@ -28,6 +31,10 @@ class Columns(TypedDict):
     subjects: list[str]
     descriptions: list[str]
     requesters: list[str | None]
+    names: list[str | None]
+    channels: list[str]
+    priorities: list[str]
+    case_numbers: list[str]
     opened: list[datetime]
 
 
@@ -44,8 +51,49 @@ def columns(registrations: Sequence[Registration]) -> Columns:
         subjects=[storable(r.subject) for r in batch],
         descriptions=[storable(r.description) for r in batch],
         requesters=[storable(r.requester) if r.requester is not None else None for r in batch],
+        names=[storable(r.requester_name) if r.requester_name is not None else None for r in batch],
+        channels=[r.channel.value for r in batch],
+        priorities=[r.priority.value for r in batch],
+        case_numbers=[storable(r.number) for r in batch],
         opened=[r.opened_at for r in batch],
     )
+
+
+def ticket_of(backend: str, rows: Sequence[Row[Any]]) -> Ticket:
+    """One ticket from its rows, of which each brings one note, one file or nothing."""
+    first = rows[0]
+    # A row from before notes had a place shows its key instead.
+    notes = tuple(
+        Note(
+            row.id if row.id != "0" else row.key, row.text, _utc(row.at), public=row.public, author="okienko",
+            key=mark_of(row.key),
+        )
+        for row in rows
+        if row.kind == "note"
+    )  # fmt: skip
+    files = tuple(RemoteFile(row.id, row.text, row.size, row.sha256) for row in rows if row.kind == "file")
+    moments = [first.opened_at, first.created_at, first.closed_at, first.updated_at, *(row.at for row in rows)]
+    return Ticket(
+        ref=CsdRef(backend=backend, number=first.number),
+        correlation_id=first.correlation_id,
+        status=TicketStatus(first.status),
+        raw_status=first.status,
+        subject=first.subject,
+        created_at=_utc(first.opened_at),
+        updated_at=_utc(max(moment for moment in moments if moment is not None)),
+        queue=first.queue,
+        priority=Priority(first.priority),
+        assignee=first.assignee,
+        solution=first.solution,
+        version=str(first.changed),
+        notes=notes,
+        files=files,
+        fields={"number": first.case_number, "channel": first.channel},
+    )
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC)
 
 
 def storable(text: str) -> str:

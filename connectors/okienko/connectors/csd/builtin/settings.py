@@ -17,3 +17,6 @@ class BuiltinCsdSettings(PluginSettings):
 
     prefix: str = Field(default="ZGL", pattern=r"^[A-Z]{1,8}$", description="What case numbers begin with")
     digits: int = Field(default=9, ge=4, le=18, description="Digits of a case number")
+    max_file: int = Field(
+        default=25 * 1024 * 1024, ge=0, description="Octets of the largest attachment that the register takes"
+    )

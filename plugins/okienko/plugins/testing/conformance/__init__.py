@@ -13,7 +13,12 @@ import pytest
 pytest.register_assert_rewrite(
     "okienko.plugins.testing.conformance.identity",
     "okienko.plugins.testing.conformance.channel",
-    "okienko.plugins.testing.conformance.csd",
+    "okienko.plugins.testing.conformance.csdbase",
+    "okienko.plugins.testing.conformance.csdchanges",
+    "okienko.plugins.testing.conformance.csdcreate",
+    "okienko.plugins.testing.conformance.csdfields",
+    "okienko.plugins.testing.conformance.csdfiles",
+    "okienko.plugins.testing.conformance.csdtickets",
     "okienko.plugins.testing.conformance.policy",
     "okienko.plugins.testing.conformance.verifier",
     "okienko.plugins.testing.conformance.findings",
@@ -21,6 +26,7 @@ pytest.register_assert_rewrite(
 
 from okienko.plugins.testing.conformance.channel import ChannelConformance  # noqa: E402  after the registration
 from okienko.plugins.testing.conformance.csd import CsdConformance  # noqa: E402  after the registration
+from okienko.plugins.testing.conformance.csdworkshop import CsdWorkshop  # noqa: E402  after the registration
 from okienko.plugins.testing.conformance.identity import IdentityConformance  # noqa: E402  after the registration
 from okienko.plugins.testing.conformance.policy import PolicyConformance  # noqa: E402  after the registration
 from okienko.plugins.testing.conformance.verifier import SignatureConformance  # noqa: E402  after the registration
@@ -30,6 +36,7 @@ __all__ = [
     "AccountWorkshop",
     "ChannelConformance",
     "CsdConformance",
+    "CsdWorkshop",
     "IdentityConformance",
     "PolicyConformance",
     "SignatureConformance",
