@@ -89,6 +89,9 @@ class WordPack:
     def solution(self, case: Case) -> str:
         return "Zrobione."
 
+    def closed_without_words(self, case: Case) -> str:
+        return "Zamknięte."
+
 
 class Bench:
     """Everything between a message and its answer, and between an approval and the changed account."""
@@ -130,11 +133,11 @@ class Bench:
             self.engine, self.clock, channels={"memory": channel}, policies=policies, pack=self.pack,
             vault=self.vault, spool=self.spool, calls=self.calls,
         )  # fmt: skip
+        core = {"OKIENKO_HOME": str(self.spool.parent)} | {f"OKIENKO_{k.upper()}": v for k, v in settings.items()}
         self.delivery = Delivery(
             self.engine, self.clock, channels={"memory": channel}, csd=csd, pack=self.pack, links=self.links,
-            message_domain="okienko.invalid", calls=self.calls,
+            message_domain="okienko.invalid", spool=self.spool, csd_policy=load_core_settings(core).csd_policy, calls=self.calls,
         )  # fmt: skip
-        core = {"OKIENKO_HOME": str(self.spool.parent)} | {f"OKIENKO_{k.upper()}": v for k, v in settings.items()}
         self.recovery = Recovery.build(
             self.engine, self.clock, settings=load_core_settings(core), channels={"memory": channel}, identity=identity,
             pack=self.pack, links=self.links, seals=self.seals, sender=sender_proof(self.environ), verifying=self.verifying, vault=self.vault, calls=self.calls,
