@@ -91,6 +91,9 @@ class WordPack:
     def solution(self, case: Case) -> str:
         return "Zrobione."
 
+    def closed_without_words(self, case: Case) -> str:
+        return "Zamknięte."
+
 
 class Bench:
     """Everything between a message and its answer, and between an approval and the changed account."""
@@ -135,9 +138,10 @@ class Bench:
             self.engine, self.clock, channels={"memory": channel}, policies=policies, pack=self.pack,
             vault=self.vault, spool=self.spool, calls=self.calls, repeats=self.requests(loaded.repeat_hours),
         )  # fmt: skip
+        core = {"OKIENKO_HOME": str(self.spool.parent)} | {f"OKIENKO_{k.upper()}": v for k, v in settings.items()}
         self.delivery = Delivery(
             self.engine, self.clock, channels={"memory": channel}, csd=csd, pack=self.pack, links=self.links,
-            message_domain="okienko.invalid", calls=self.calls,
+            message_domain="okienko.invalid", spool=self.spool, csd_policy=load_core_settings(core).csd_policy, calls=self.calls,
         )  # fmt: skip
         self.recovery = Recovery.build(
             self.engine, self.clock, settings=loaded, channels={"memory": channel}, identity=identity,

@@ -12,11 +12,13 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from okienko.core import database, web
+from okienko.core.calls import Calls
 from okienko.core.service import Service
 from okienko.core.settings import CoreSettings
 from okienko.plugins.context import utc_now
 from okienko.plugins.manager import Plugins
 from okienko.plugins.ports import PluginStatus
+from okienko.plugins.testing.doubles import MemoryCsd
 
 
 @asynccontextmanager
@@ -25,7 +27,7 @@ async def asking(engine: AsyncEngine, tmp_path: Path) -> AsyncIterator[httpx.Asy
     plugins = Plugins(statuses=[PluginStatus("rt", "1", "okienko-rt", state="failed", problem="no token")])
     service = Service(
         settings=CoreSettings(home=tmp_path), engine=engine, plugins=plugins, intake=None, worker=None, vault=None, anchors=tmp_path,
-        recovery=None, verifying=None, environ={}, now=utc_now,
+        recovery=None, verifying=None, environ={}, now=utc_now, csd=MemoryCsd(), calls=Calls(5.0),
     )  # type: ignore[arg-type]  # fmt: skip
     transport = httpx.ASGITransport(web.make_app(service))
     async with httpx.AsyncClient(transport=transport, base_url="http://okienko") as client:

@@ -22,7 +22,7 @@ from okienko.schemas import (
 COLUMNS = (
     "id, kind, procedure, state, channel, connector, mailbox, subject, requester_name, requester_address, "
     "person::text AS person, decision::text AS decision, "
-    "description, origin_message_id, silenced, csd_backend, csd_number, opened_at, closed_at"
+    "description, origin_message_id, silenced, csd_backend, csd_number, csd_id, opened_at, closed_at, priority, queue, assignee, edited_at"
 )
 
 
@@ -41,7 +41,9 @@ def to_case(row: Any) -> Case:
         else None,
         person=Person.model_validate_json(row["person"]) if row["person"] else None,
         decision=Decision.model_validate_json(row["decision"]),
-        csd=CsdRef(backend=row["csd_backend"], number=row["csd_number"]) if row["csd_number"] else None,
+        csd=CsdRef(backend=row["csd_backend"], number=row["csd_number"], id=row["csd_id"] or "")
+        if row["csd_number"]
+        else None,
         opened_at=row["opened_at"],
         closed_at=row["closed_at"],
     )

@@ -8,15 +8,16 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from okienko.core.database import enqueue
-from okienko.core.jobs import Job
+from okienko.core.csd import outbox
+from okienko.core.csd.outbox import Kind
 
 
 async def request_close(
     connection: AsyncConnection, raw: Any, case_id: UUID, solution: str, who: str, now: datetime
 ) -> None:
-    """Note the solution that the person will read, and enqueue the closing."""
+    """Note the solution that the person will read, and put the closing into the case's outbox."""
     await raw.execute(
         "INSERT INTO closing (case_id, solution, who, at) VALUES ($1, $2, $3, $4)", case_id, solution, who, now
     )
-    await enqueue(connection, Job.CLOSE, [str(case_id)])
+    await outbox.put(raw, [(case_id, Kind.CLOSE, None)], now)
+    await outbox.wake(connection, [case_id])

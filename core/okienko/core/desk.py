@@ -19,6 +19,7 @@ from okienko.core.actions.pesels import shown_report
 from okienko.core.actions.seals import Seals, Trust
 from okienko.core.audit.entries import AuditAction, NewEntry
 from okienko.core.audit.log import record
+from okienko.core.csd import ledger, outbox, shadows
 from okienko.core.database import raw_connection, transaction
 from okienko.core.states import move
 from okienko.plugins.errors import PermanentError
@@ -28,6 +29,7 @@ _LIST = """
 SELECT c.id, c.csd_number AS number, c.kind, c.procedure, c.state, c.decision::text AS decision, c.subject, c.opened_at, c.closed_at FROM cases c
 WHERE ($1::text IS NULL OR c.state = $1) ORDER BY c.seq DESC LIMIT $2
 """
+_NOTES = "SELECT kind, remote_id, text, author, public, at FROM csd_note WHERE case_id = $1 ORDER BY at, id"
 _ACTIONS = """
 SELECT a.*, c.csd_number AS number, c.repeats + (SELECT count(*) FROM cases h WHERE h.held_by = a.id) AS further_requests
 FROM reset_action a JOIN cases c ON c.id = a.case_id
@@ -49,12 +51,24 @@ async def show_case(engine: AsyncEngine, key: str) -> dict[str, Any]:
         raw = await raw_connection(connection)
         case_id = await _find(raw, key)
         row = (await cases.fetch(raw, [case_id]))[case_id]
+        kept = await shadows.fetch(raw, case_id)
+        owed = await outbox.load(raw, case_id)
+        notes = await raw.fetch(_NOTES, case_id)
+        conflicts = await ledger.of_case(raw, case_id)
         events = await raw.fetch(
             "SELECT at, type, actor, data::text AS data FROM event WHERE case_id = $1 ORDER BY id", case_id
         )
     case = cases.to_case(row)
     lines = [{"at": e["at"], "type": e["type"], "actor": e["actor"], "data": cases.loads(e["data"])} for e in events]
-    return {"case": case.model_dump(mode="json"), "events": lines}
+    csd = {
+        "fields": {name: row[name] for name in shadows.FIELDS},
+        "waits": [item.kind.value for item in owed if item.state == "waiting"],
+        "followed": kept["followed"] if kept is not None else None,
+        "lost": kept["lost"] if kept is not None else None,
+        "notes": [dict(note) for note in notes],
+        "conflicts": conflicts,
+    }
+    return {"case": case.model_dump(mode="json"), "events": lines, "csd": csd}
 
 
 async def request_close(engine: AsyncEngine, key: str, solution: str, who: str, now: datetime) -> UUID:

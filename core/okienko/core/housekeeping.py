@@ -18,6 +18,7 @@ from pgqueuer.domain.models import Schedule
 from okienko.core.audit.daily import daily
 from okienko.core.audit.entries import AuditAction, NewEntry
 from okienko.core.audit.log import record
+from okienko.core.csd.news import Poll
 from okienko.core.database import UNREACHABLE, raw_connection, transaction
 from okienko.core.limits import sweep
 from okienko.core.service import Service
@@ -43,12 +44,18 @@ async def run(service: Service) -> None:
     logging.getLogger("pgqueuer").setLevel(logging.CRITICAL)  # as in the worker
     await _audit(service)
     await _digest(service)
-    while True:
-        try:
-            await _schedule(service)
-        except (*UNREACHABLE, asyncpg.PostgresError, ExceptionGroup, RuntimeError) as error:
-            log.warning("schedule lost the database", action="reconnect", error=type(error).__name__)
-        await asyncio.sleep(_PATIENCE.total_seconds())
+    interval = timedelta(seconds=service.settings.csd_poll_seconds)
+    poll = asyncio.create_task(Poll(service.engine, service.now, service.csd, service.calls, interval=interval).run())
+    try:
+        while True:
+            try:
+                await _schedule(service)
+            except (*UNREACHABLE, asyncpg.PostgresError, ExceptionGroup, RuntimeError) as error:
+                log.warning("schedule lost the database", action="reconnect", error=type(error).__name__)
+            await asyncio.sleep(_PATIENCE.total_seconds())
+    finally:
+        poll.cancel()
+        await asyncio.gather(poll, return_exceptions=True)
 
 
 async def _schedule(service: Service) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from okienko.core.audit.entries import AuditAction, NewEntry
 from okienko.core.audit.log import record
+from okienko.core.csd import outbox
 from okienko.core.database import enqueue, raw_connection, transaction
 from okienko.core.jobs import Job
 from okienko.plugins.errors import MisconfiguredError, OkienkoError, PermanentError, TooLargeError, UnreadableError
@@ -103,6 +104,11 @@ async def replay(engine: AsyncEngine, ids: Sequence[int], now: datetime, who: st
             "UPDATE notification SET state = 'queued', problem = NULL WHERE state = 'failed' AND id = ANY($1::uuid[])",
             [row["ref"] for row in rows if row["job"] == Job.NOTIFY],
         )
+        await outbox.unpark(raw, [row["id"] for row in rows], state="waiting")
+        await raw.execute(
+            "UPDATE csd_shadow SET news = news + 1 WHERE case_id = ANY($1::uuid[])",
+            [row["ref"] for row in rows if row["job"] == Job.SYNC],
+        )
         for job in Job:
             await enqueue(connection, job, [str(row["ref"]) for row in rows if row["job"] == job])
     return [row["id"] for row in rows]
@@ -117,6 +123,9 @@ async def drop(engine: AsyncEngine, ids: Sequence[int], now: datetime, who: str)
         await raw.execute(
             "UPDATE envelope SET outcome = 'suppressed', reason = 'dropped' WHERE id = ANY($1::uuid[])", envelopes
         )
+        await outbox.unpark(raw, [row["id"] for row in rows], state="dropped")
+        # What waited behind it goes on.
+        await outbox.wake(connection, [row["ref"] for row in rows if row["job"] == Job.SYNC])
     return [row["id"] for row in rows]
 
 

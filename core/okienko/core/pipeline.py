@@ -17,6 +17,8 @@ from okienko.core import envelopes, repeats
 from okienko.core.audit.personal import decision_personal
 from okienko.core.audit.vault import Vault
 from okienko.core.calls import Calls
+from okienko.core.csd import outbox
+from okienko.core.csd.outbox import Kind, New
 from okienko.core.database import enqueue, raw_connection, transaction
 from okienko.core.events import NewEvent, append
 from okienko.core.facts import Keyed, gather
@@ -49,6 +51,9 @@ INSERT INTO thread_ref (mailbox, ref, case_id) SELECT * FROM unnest($1::text[], 
 _MERGED_INTO = "SELECT id, state FROM cases WHERE id = ANY($1::uuid[]) ORDER BY seq FOR NO KEY UPDATE"
 _ANSWER_CAP = "answer_cap"
 """The reason of a Silence by which a policy says so (loopguard)."""
+_ENDING = (
+    "SELECT DISTINCT case_id FROM csd_outbox WHERE case_id = ANY($1::uuid[]) AND kind = 'close' AND state = 'waiting'"
+)
 _GROUP_OCTETS = 16 << 20
 """Most octets of messages held, on disk or in memory, and parsed at a time."""
 _LARGE_SECONDS = 300.0
@@ -222,6 +227,13 @@ class Pipeline:
         sealed = await self._vault.seal_many(raw, [(case_id, "audit", text) for case_id, text in told], now)
         personal: dict[UUID | None, bytes] = dict(zip((case_id for case_id, _ in told), sealed, strict=True))
         await append(raw, [event for j, i in judged for event in self._events(j, i, now, personal.get(j.case_id))])
+        # Worked on once the case has its number.
+        later: list[New] = []
+        for j, _ in opened:
+            if j.case_id and j.keyed.message.attachments:
+                later.append((j.case_id, Kind.FILES, j.keyed.envelope_id))
+            later += [(j.case_id, Kind.LINK, link.case_id) for link in j.mentions if j.case_id]
+        await outbox.put(raw, later, now)
         await enqueue(connection, Job.REGISTER, [str(j.case_id) for j, _ in opened])
         if merged:
             rows = await raw.fetch(_MERGED_INTO, [j.case_id for j, _ in merged])
@@ -231,13 +243,17 @@ class Pipeline:
             await append(raw, limited)
             # A case without its number takes its mails along when it is registered. Of repeats, the first is enough.
             noted = [
-                str(j.keyed.envelope_id)
+                j
                 for j, _ in merged
                 if states.get(j.case_id) != CaseState.DECIDED and (not j.repeats or j.keyed.envelope_id in first)
             ]
-            await enqueue(connection, Job.FOLLOW_UP, noted)
-            closed = sorted(str(case_id) for case_id, state in states.items() if state == CaseState.CLOSED)
-            await enqueue(connection, Job.REOPEN, closed)
+            # Opened again before it is told of the mail: a closed ticket may take none. One about to be closed will be closed then.
+            ending = {row["case_id"] for row in await raw.fetch(_ENDING, list(states))}
+            ended = [i for i, state in states.items() if state == CaseState.CLOSED or i in ending]
+            owed: list[New] = [(case_id, Kind.REOPEN, None) for case_id in ended]
+            owed += [(j.case_id, Kind.MAIL, j.keyed.envelope_id) for j in noted if j.case_id]
+            await outbox.put(raw, owed, now)
+            await outbox.wake(connection, [case_id for case_id, _, _ in owed])
 
     def _events(self, judged: Judged, envelope: Envelope, now: datetime, personal: bytes | None) -> list[NewEvent]:
         envelope_id, case_id = str(envelope.id), judged.case_id

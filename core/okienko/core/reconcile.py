@@ -18,7 +18,14 @@ _OWED = {
     Job.PROCESS: "SELECT id FROM envelope WHERE outcome = 'received'",
     Job.REGISTER: "SELECT id FROM cases WHERE state = 'decided'",
     Job.NOTIFY: "SELECT id FROM notification WHERE state = 'queued'",
-    Job.CLOSE: "SELECT DISTINCT case_id AS id FROM closing WHERE done_at IS NULL",
+    Job.CLOSE: (
+        "SELECT DISTINCT case_id AS id FROM closing w WHERE done_at IS NULL "
+        "AND NOT EXISTS (SELECT FROM csd_outbox o WHERE o.case_id = w.case_id AND o.kind = 'close' AND o.state IN ('waiting', 'parked'))"
+    ),
+    Job.SYNC: (
+        "SELECT DISTINCT o.case_id AS id FROM csd_outbox o JOIN cases c ON c.id = o.case_id "
+        "WHERE o.state = 'waiting' AND c.state <> 'decided' UNION SELECT case_id FROM csd_shadow WHERE news > news_read"
+    ),
     Job.ASSESS: (
         "SELECT c.id FROM cases c WHERE c.kind IN ('recovery', 'service_request') AND c.procedure <> 'self_service' "
         "AND c.state IN ('registered', 'human_review') AND NOT EXISTS (SELECT FROM reset_action a WHERE a.case_id = c.id) "
@@ -44,8 +51,10 @@ SELECT owed.id FROM ({owed}) AS owed
 WHERE NOT EXISTS (
     SELECT FROM pgqueuer q WHERE q.entrypoint = $1 AND q.status IN ('queued', 'picked')
     AND q.payload = convert_to(owed.id::text, 'UTF8'))
-AND NOT EXISTS (SELECT FROM parked p WHERE p.job = $1 AND p.ref = owed.id AND p.state IN ('parked', 'dropped'))
+AND NOT ($1 <> 'sync' AND EXISTS (
+    SELECT FROM parked p WHERE p.job = $1 AND p.ref = owed.id AND p.state IN ('parked', 'dropped')))
 """
+"""A case's outbox says itself which of its rows are parked."""
 
 
 async def reconcile(engine: AsyncEngine) -> int:

@@ -13,12 +13,15 @@ from okienko.core import cases
 from okienko.core.assessing import wants_assessment
 from okienko.core.attempts import Attempts
 from okienko.core.calls import Calls
+from okienko.core.csd import outbox, shadows
+from okienko.core.csd.outbox import Kind, New
 from okienko.core.database import enqueue, raw_connection, transaction
 from okienko.core.events import NewEvent, append
 from okienko.core.jobs import Job
 from okienko.core.notices import Notices
 from okienko.core.states import AFTER_REGISTRATION, move
 from okienko.metrics import catalogue as metrics
+from okienko.plugins.csd import Capability
 from okienko.plugins.errors import PermanentError, TransientError
 from okienko.plugins.ports import (
     Classification,
@@ -39,8 +42,8 @@ from okienko.schemas import (
 )
 
 _REGISTERED = """
-UPDATE cases c SET csd_backend = $1, csd_number = d.number, state = d.state, closed_at = d.closed_at
-FROM unnest($2::uuid[], $3::text[], $4::text[], $5::timestamptz[]) AS d(id, number, state, closed_at) WHERE c.id = d.id
+UPDATE cases c SET csd_backend = $1, csd_number = d.number, csd_id = d.key, state = d.state, closed_at = d.closed_at
+FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::timestamptz[]) AS d(id, number, key, state, closed_at) WHERE c.id = d.id
 """
 MERGED = """
 (SELECT envelope_id, case_id FROM case_message WHERE case_id = ANY($1::uuid[]) AND role = 'merged' ORDER BY at)
@@ -121,7 +124,8 @@ class Registering:
             case, ref = cases.to_case(row), refs.get(row["id"])
             target = move(case.state, AFTER_REGISTRATION[case.decision.outcome] if ref else CaseState.CLOSED)
             case = case.model_copy(update={"csd": ref, "state": target})
-            updates.append((case.id, ref.number if ref else None, target.value, None if ref else now))
+            number, key = (ref.number, ref.id) if ref else (None, None)
+            updates.append((case.id, number, key, target.value, None if ref else now))
             if ref:
                 data: dict[str, Any] = {"backend": ref.backend, "number": ref.number}
                 notices.events.append(NewEvent(case.id, EventType.REGISTERED, now, data, self._csd.name))
@@ -136,10 +140,15 @@ class Registering:
         await append(raw, notices.events)
         await enqueue(connection, Job.ASSESS, assess)
         merged = await raw.fetch(MERGED, [row["id"] for row in rows])
-        await enqueue(connection, Job.FOLLOW_UP, [str(m["envelope_id"]) for m in merged if m["case_id"] in refs])
+        await shadows.begin(raw, [row for row in rows if row["id"] in refs])
+        owed: list[New] = [(m["case_id"], Kind.MAIL, m["envelope_id"]) for m in merged if m["case_id"] in refs]
         # Who wrote again while the answer that was to be the whole work was on its way is not left alone with it.
-        again = {str(m["case_id"]) for m in merged if m["case_id"] not in refs}
-        await enqueue(connection, Job.REOPEN, sorted(again))
+        owed += [(i, Kind.REOPEN, None) for i in dict.fromkeys(m["case_id"] for m in merged) if i not in refs]
+        if Capability.PENDING in self._csd.capabilities:
+            waits = CaseState.AWAITING_REQUESTER.value
+            owed += [(i, Kind.FIELDS, None) for i, _, _, state, _ in updates if state == waits]
+        await outbox.put(raw, owed, now)
+        await outbox.wake(connection, await outbox.with_work(raw, [row["id"] for row in rows]))
 
     def _tell(self, notices: Notices, row: Any, case: Case) -> bool:
         kind = NotificationKind.REGISTERED

@@ -84,6 +84,11 @@ cases = sa.Table(
     sa.Column("request_key", sa.LargeBinary, comment="What a recovery request asks, as a keyed hash; see okienko.core.repeats"),
     sa.Column("repeats", sa.Integer, nullable=False, server_default="0", comment="How often the same request came again"),
     sa.Column("held_by", sa.Uuid, comment="The open reset action for the same account, because of which there is none of its own"),
+    sa.Column("csd_id", sa.Text, comment="The CSD's own key of the ticket, where it is another one than the number"),
+    sa.Column("priority", sa.Text, nullable=False, server_default="normal"),
+    sa.Column("queue", sa.Text),
+    sa.Column("assignee", sa.Text),
+    sa.Column("edited_at", _TIME, comment="When a person last changed a field here"),
     sa.Index("ix_cases_csd_number", "csd_number"),
     sa.Index("ix_cases_opened_at", "opened_at"),
     sa.Index("ix_cases_unanswered", "requester_address", postgresql_where=sa.text("state = 'decided'")),
@@ -304,6 +309,85 @@ closing = sa.Table(
     sa.Column("at", _TIME, nullable=False),
     sa.Column("done_at", _TIME),
     comment="Requests to close a case; the CSD is told by a job",
+)
+
+csd_outbox = sa.Table(
+    "csd_outbox",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("case_id", sa.Uuid, sa.ForeignKey("cases.id"), nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("ref", sa.Uuid, comment="The envelope to tell of, or the case to link"),
+    sa.Column("text", sa.Text, comment="Of a note of okienko's own; tells nothing of the person"),
+    sa.Column("state", sa.Text, nullable=False, comment="waiting, done, parked or dropped"),
+    sa.Column("at", _TIME, nullable=False),
+    sa.Column("ended_at", _TIME),
+    sa.Column("parked_id", sa.BigInteger),
+    sa.Index("ix_csd_outbox_open", "case_id", "id", postgresql_where=sa.text("state IN ('waiting', 'parked')")),
+    sa.Index("uq_csd_outbox_ref", "case_id", "kind", "ref", unique=True, postgresql_where=sa.text("ref IS NOT NULL")),
+    comment="What the CSD has to be told of a case, in order",
+)
+
+csd_shadow = sa.Table(
+    "csd_shadow",
+    metadata,
+    sa.Column("case_id", sa.Uuid, sa.ForeignKey("cases.id"), primary_key=True),
+    sa.Column("fields", JSONB, nullable=False, comment="As both sides had them last"),
+    sa.Column("sent", JSONB, nullable=False, server_default="{}", comment="Values on their way to the CSD since then"),
+    sa.Column("revision", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("version", sa.Text),
+    sa.Column("notes", ARRAY(sa.Text), nullable=False, server_default="{}", comment="Ids of the notes that are known"),
+    sa.Column("files", ARRAY(sa.Text), nullable=False, server_default="{}", comment="Files that are known, by hash, id and name"),
+    sa.Column("followed", sa.Text, comment="Number of the ticket that ours was merged into"),
+    sa.Column("followed_id", sa.Text),
+    sa.Column("lost", sa.Text, comment="removed or merged: there is no ticket to keep in step with"),
+    sa.Column("news", sa.BigInteger, nullable=False, server_default="0", comment="How often the CSD said: it changed"),
+    sa.Column("news_read", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("agreed_at", _TIME),
+    sa.Index("ix_csd_shadow_news", "case_id", postgresql_where=sa.text("news > news_read")),
+    sa.Index("ix_csd_shadow_followed", "followed", postgresql_where=sa.text("followed IS NOT NULL")),
+    comment="What okienko and the CSD agreed on last, for each case with a ticket",
+)  # fmt: skip
+
+csd_note = sa.Table(
+    "csd_note",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("case_id", sa.Uuid, sa.ForeignKey("cases.id"), nullable=False),
+    sa.Column("kind", sa.Text, nullable=False, comment="note or file"),
+    sa.Column("remote_id", sa.Text, nullable=False),
+    sa.Column("text", sa.Text, nullable=False, comment="What was written, or the file's name"),
+    sa.Column("author", sa.Text, nullable=False),
+    sa.Column("public", sa.Boolean, nullable=False),
+    sa.Column("at", _TIME, nullable=False),
+    sa.UniqueConstraint("case_id", "kind", "remote_id"),
+    comment="What people wrote and added in the CSD",
+)
+
+csd_conflict = sa.Table(
+    "csd_conflict",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("case_id", sa.Uuid, sa.ForeignKey("cases.id"), nullable=False),
+    sa.Column("field", sa.Text, nullable=False),
+    sa.Column("base", sa.Text, comment="What was agreed last"),
+    sa.Column("okienko", sa.Text),
+    sa.Column("csd", sa.Text),
+    sa.Column("winner", sa.Text, nullable=False, comment="okienko or csd"),
+    sa.Column("rule", sa.Text, nullable=False, comment="csd, okienko, newest, open_action, removed or merged"),
+    sa.Column("at", _TIME, nullable=False),
+    sa.Column("key", sa.LargeBinary, nullable=False, comment="The same conflict found again is no second one"),
+    sa.UniqueConstraint("case_id", "key"),
+    comment="Fields that both sides changed, with both values and who won",
+)
+
+csd_cursor = sa.Table(
+    "csd_cursor",
+    metadata,
+    sa.Column("backend", sa.Text, primary_key=True),
+    sa.Column("cursor", sa.Text, nullable=False),
+    sa.Column("asked_at", _TIME, nullable=False),
+    comment="How far a CSD was asked what has changed",
 )
 
 audit_entry = sa.Table(

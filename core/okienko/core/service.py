@@ -39,6 +39,7 @@ from okienko.core.verifying import Verifying
 from okienko.core.worker import Worker
 from okienko.metrics import catalogue as metrics
 from okienko.plugins.context import PluginContext, utc_now
+from okienko.plugins.csd import CsdBackend
 from okienko.plugins.errors import MisconfiguredError, OkienkoError
 from okienko.plugins.manager import Plugins
 from okienko.plugins.settings import load_settings
@@ -63,6 +64,8 @@ class Service:
     """Checks signed documents; None when the configured verifier's plugin is not loaded."""
     environ: Mapping[str, str]
     now: Callable[[], datetime]
+    csd: CsdBackend
+    calls: Calls
 
 
 @asynccontextmanager
@@ -173,7 +176,7 @@ async def open_service(
         marks = PeselMarks(ring.current("vault").derive("pesel marks"), older_marks)
         delivery = Delivery(
             engine, now, channels=plugins.channels, csd=csd, pack=pack, links=links,
-            message_domain=settings.message_domain, calls=calls,
+            message_domain=settings.message_domain, spool=settings.home / "spool", csd_policy=dict(settings.csd_policy.items()), calls=calls,
         )  # fmt: skip
         verifying = find_verifying(plugins, settings, environ)
         recovery = Recovery.build(
@@ -192,6 +195,8 @@ async def open_service(
             verifying=verifying,
             environ=environ,
             now=now,
+            csd=csd,
+            calls=calls,
         )
         try:
             yield service

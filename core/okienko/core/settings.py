@@ -12,6 +12,7 @@ import platformdirs
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from okienko.core.csd.merge import Rule
 from okienko.plugins.errors import MisconfiguredError
 from okienko.plugins.settings import FILE_SUFFIX, PluginSettings, load_settings
 
@@ -92,6 +93,13 @@ class CoreSettings(PluginSettings):
         ge=0,
         le=168,
         description="Hours after its beginning in which the same recovery request again becomes part of the open case; 0: never",
+    )
+    csd_policy: dict[Literal["status", "subject", "priority", "queue", "assignee"], Rule] = Field(
+        default_factory=dict,
+        description="Who wins a field that both sides changed: field to csd, okienko or newest, as JSON; the others: csd",
+    )
+    csd_poll_seconds: float = Field(
+        default=60.0, ge=5, description="Seconds between two questions to the CSD what has changed, where it can tell"
     )
     keyring: SecretStr | None = Field(
         default=None,

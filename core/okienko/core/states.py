@@ -1,10 +1,15 @@
 """The states of a case and the moves between them. What is not in the table does not happen.
 
 decided ──► registered ─────────► closed ◄──► reopened
-   │            ▲   │               ▲            │
+   │            ▲   ▲               ▲            │
+   │            │   ▼               │            │
    ├──► awaiting_requester ─────────┤            │
+   │            │   │               │            │
+   │            ▼   ▼               │            │
    ├──► human_review ───────────────┘◄───────────┘
    └──► closed   (self-service: the answer was the whole work)
+
+registered and awaiting_requester follow the ticket's waiting; an open case whose ticket vanished goes to human_review.
 """
 
 from __future__ import annotations
@@ -15,11 +20,11 @@ from okienko.schemas import DecisionOutcome
 
 MOVES: dict[S, frozenset[S]] = {
     S.DECIDED: frozenset({S.REGISTERED, S.AWAITING_REQUESTER, S.HUMAN_REVIEW, S.CLOSED}),
-    S.REGISTERED: frozenset({S.CLOSED, S.HUMAN_REVIEW}),
-    S.AWAITING_REQUESTER: frozenset({S.REGISTERED, S.CLOSED}),
+    S.REGISTERED: frozenset({S.CLOSED, S.HUMAN_REVIEW, S.AWAITING_REQUESTER}),
+    S.AWAITING_REQUESTER: frozenset({S.REGISTERED, S.HUMAN_REVIEW, S.CLOSED}),
     S.HUMAN_REVIEW: frozenset({S.REGISTERED, S.CLOSED}),
     S.CLOSED: frozenset({S.REOPENED}),
-    S.REOPENED: frozenset({S.CLOSED}),
+    S.REOPENED: frozenset({S.HUMAN_REVIEW, S.CLOSED}),
 }
 """From each state, the states it may move to."""
 

@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Route
 
 from okienko.core import database
 from okienko.core.actions.frozen import decision_sha256
+from okienko.core.csd.webhook import Webhook
 from okienko.core.ledger import read_ledger
 from okienko.core.service import Service
 from okienko.core.site.app import site_routes
@@ -83,4 +84,5 @@ def make_app(service: Service, site: Site | None = None) -> Starlette:
         return JSONResponse(body, status_code=503 if problems else 200)
 
     routes: list[BaseRoute] = [Route("/metrics", metrics), Route("/healthz", healthz), Route("/readyz", readyz)]
+    routes.append(Webhook(service.engine, service.now, service.csd, service.calls).route)
     return Starlette(routes=[*routes, *(site_routes(site) if site is not None else [])])

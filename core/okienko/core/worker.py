@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 
 BatchWork = Callable[[Sequence[UUID]], Awaitable[Sequence[None | Exception]]]
 
-_PARALLEL = {Job.REGISTER: 2, Job.NOTIFY: 2}
+_PARALLEL = {Job.REGISTER: 2, Job.NOTIFY: 2, Job.SYNC: 2}
 """Batches of one kind at the same time, where more than one."""
 HEARTBEAT = timedelta(seconds=20)
 """A job whose worker has not been heard of for so long is given to another."""
@@ -56,6 +56,7 @@ class Worker:
             Job.CLOSE: delivery.close,
             Job.REOPEN: delivery.reopen,
             Job.FOLLOW_UP: delivery.follow_up,
+            Job.SYNC: delivery.sync,
             Job.ASSESS: recovery.assessing.assess,
             Job.EXECUTE: recovery.execution.execute,
             Job.ACTIVATE: recovery.execution.activate,

@@ -29,6 +29,17 @@ REGISTRATIONS = Counter(
     ["backend", "result"],
     registry=REGISTRY,
 )
+CSD_OUTBOX = Counter(
+    "okienko_csd_outbox", "What the CSD was told of cases, by kind and result", ["kind", "result"], registry=REGISTRY
+)
+CSD_PULLS = Counter("okienko_csd_pulls", "Tickets read because they may have changed", registry=REGISTRY)
+CSD_CONFLICTS = Counter(
+    "okienko_csd_conflicts",
+    "Fields that both sides changed, by field and winner",
+    ["field", "winner"],
+    registry=REGISTRY,
+)
+CSD_NOTICES = Counter("okienko_csd_notices", "Notices of the CSD by webhook, by result", ["result"], registry=REGISTRY)
 NOTIFICATIONS = Counter(
     "okienko_notifications", "Messages to people, by kind and result", ["kind", "result"], registry=REGISTRY
 )

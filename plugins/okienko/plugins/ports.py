@@ -240,6 +240,10 @@ class ProcedurePack(Protocol):
         """What mail 2 says when okienko itself carried the reset action out."""
         ...
 
+    def closed_without_words(self, case: Case) -> str:
+        """What mail 2 says when the CSD closed the case and said nothing of how it ended."""
+        ...
+
 
 # --- the plugin's view of the service -------------------------------------------------------------------------------
 

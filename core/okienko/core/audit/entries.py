@@ -69,6 +69,8 @@ class AuditAction(StrEnum):
     ADMIN_INVITED = "admin_invited"
     ADMIN_ADDED = "admin_added"
     ADMIN_REMOVED = "admin_removed"
+    NOTICE_FORGED = "notice_forged"
+    """Somebody posted to the CSD's webhook who could not prove to be the CSD."""
     SERVICE_STARTED = "service_started"
     SCHEMA_UPGRADED = "schema_upgraded"
     KEYS_ROTATED = "keys_rotated"
@@ -149,6 +151,11 @@ NOT_AUDITED = frozenset(
         EventType.NOTIFICATION_QUEUED,
         EventType.NOTIFICATION_WITHHELD,
         EventType.DELIVERY_FAILED,
+        EventType.FIELDS_CHANGED,
+        EventType.NOTE_ADDED,
+        EventType.FILE_ADDED,
+        EventType.TICKET_MOVED,
+        EventType.TICKET_LOST,
     }
 )
 """Events that are neither look-up, decision, approval nor execution. A test holds every type to one of the two tables."""

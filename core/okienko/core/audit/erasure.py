@@ -16,6 +16,8 @@ from okienko.core import cases
 from okienko.core.audit.entries import AuditAction, NewEntry
 from okienko.core.audit.log import record
 from okienko.core.audit.vault import Vault
+from okienko.core.csd import outbox
+from okienko.core.csd.outbox import Kind
 from okienko.core.database import raw_connection, transaction
 from okienko.plugins.errors import PermanentError
 from okienko.schemas import CaseState, Decision
@@ -28,6 +30,10 @@ UPDATE cases SET subject = '', requester_name = NULL, requester_address = NULL, 
 _STATEMENTS = (
     "UPDATE notification SET to_name = '', to_address = '', subject = '', text = '', in_reply_to = NULL WHERE case_id = $1",
     "UPDATE closing SET solution = '' WHERE case_id = $1",
+    "DELETE FROM csd_outbox WHERE case_id = $1 AND state <> 'done'",
+    "UPDATE csd_note SET text = '', author = '' WHERE case_id = $1",
+    "UPDATE csd_conflict SET base = NULL, okienko = NULL, csd = NULL WHERE case_id = $1",
+    "UPDATE csd_shadow SET fields = fields || '{\"subject\": \"\"}', files = '{}' WHERE case_id = $1",
     "DELETE FROM activation WHERE action_id IN (SELECT id FROM reset_action WHERE case_id = $1)",
     "UPDATE reset_action SET account_ref = NULL, old_login = '', new_login = NULL, reason = NULL, decision_sha256 = '', digest = '', "
     "stop_sha256 = NULL, nonce = NULL, report = NULL, handlers = '{}' WHERE case_id = $1",
@@ -43,6 +49,7 @@ _STATEMENTS = (
 _BUSY = """
 SELECT EXISTS (SELECT 1 FROM notification WHERE case_id = $1 AND state = 'queued')
     OR EXISTS (SELECT 1 FROM closing WHERE case_id = $1 AND done_at IS NULL)
+    OR EXISTS (SELECT 1 FROM csd_outbox WHERE case_id = $1 AND state = 'waiting' AND kind <> 'erase')
     OR EXISTS (SELECT 1 FROM reset_action WHERE case_id = $1 AND state IN ('waiting', 'cooling', 'ready', 'executing'))
 """
 
@@ -76,6 +83,9 @@ async def erase(engine: AsyncEngine, vault: Vault, key: str, *, reason: str, who
         await raw.execute(_CASE, case_id, _without_evidence(row["decision"]))
         for statement in _STATEMENTS:
             await raw.execute(statement, case_id)
+        if row["csd_number"]:
+            await outbox.put(raw, [(case_id, Kind.ERASE, None)], now)
+            await outbox.wake(connection, [case_id])
         keys = await vault.erase(raw, case_id, now)
         data: dict[str, Any] = {"keys": keys, "messages": len(envelopes)}
         subject = f"number {row['csd_number']}" if row["csd_number"] else ""

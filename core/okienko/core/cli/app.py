@@ -11,7 +11,21 @@ import typer
 
 from okienko.core import logs
 from okienko.core.audit.entries import ORIGIN, cli_origin
-from okienko.core.cli import actions, admins, audit, cases, check, intake, parked, serve, tools, trust, vault, verify
+from okienko.core.cli import (
+    actions,
+    admins,
+    audit,
+    cases,
+    check,
+    csdledger,
+    intake,
+    parked,
+    serve,
+    tools,
+    trust,
+    vault,
+    verify,
+)
 from okienko.plugins.errors import MisconfiguredError, OkienkoError, TransientError
 
 DONE, WRONG, MISUSED, INTERRUPTED = 0, 1, 2, 130
@@ -53,6 +67,9 @@ intake.add_to(app)
 cases.add_to(app)
 actions.add_to(app)
 parked.add_to(app)
+csd = typer.Typer(no_args_is_help=True, help="The CSD that cases are registered in: conflicts.")
+app.add_typer(csd, name="csd")
+csdledger.add_to(csd)
 audit.add_to(app)
 vault.add_to(app)
 check.add_to(app)

@@ -14,11 +14,13 @@ import typer
 from okienko.core import desk, parking
 from okienko.core.cli import casetext
 from okienko.core.cli.output import JsonOption, print_json, print_table
+from okienko.core.csd import edits
 from okienko.core.service import open_service
 from okienko.schemas import CaseState, Decision, Verdict
 
 WhoOption = Annotated[str, typer.Option("--by", help="Who does it, for the record", show_default="your login")]
 
+_CSD_HEARS = "a running `okienko serve` tells the CSD"
 _WORKER = "a running `okienko serve` does it"
 
 
@@ -36,10 +38,19 @@ def add_to(app: typer.Typer) -> None:
 
     @app.command()
     def case(
-        key: Annotated[str, typer.Argument(metavar="ID", help="Case id or ZGL number")], as_json: JsonOption = False
+        words: Annotated[
+            list[str], typer.Argument(metavar="ID | set ID FIELD=VALUE…", help="Case id or ZGL number; or what to set")
+        ],
+        by: WhoOption = "",
+        as_json: JsonOption = False,
     ) -> None:
-        """Show a case: its time line, decision by decision."""
-        asyncio.run(_case(key, as_json))
+        """Show a case: its time line, decision by decision. `case set ID priority=high` changes fields, here and in the CSD."""
+        if words[0] == "set":
+            asyncio.run(_set(words[1:], by or getpass.getuser(), as_json))
+        elif len(words) == 1:
+            asyncio.run(_case(words[0], as_json))
+        else:
+            raise typer.BadParameter("give one case; to change fields: okienko case set ID FIELD=VALUE")
 
     @app.command()
     def close(
@@ -97,6 +108,19 @@ async def _case(key: str, as_json: bool) -> None:  # noqa: FBT001  an option's v
         return
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 1000
     sys.stdout.write(casetext.describe(shown, actions, parked, max(width, 40)))
+
+
+async def _set(words: list[str], who: str, as_json: bool) -> None:  # noqa: FBT001  an option's value
+    pairs = [word.partition("=") for word in words[1:]]
+    if not pairs or any(not sign for _, sign, _ in pairs):
+        raise typer.BadParameter("write: okienko case set ID FIELD=VALUE, such as priority=high")
+    async with open_service() as service:
+        values = {name: value for name, _, value in pairs}
+        case_id = await edits.set_fields(service.engine, service.csd, words[0], values, who, service.now())
+    if as_json:
+        print_json({"case_id": case_id, "result": "set"})
+    else:
+        sys.stdout.write(f"case {case_id}: set; {_CSD_HEARS}\n")
 
 
 async def _close(key: str, solution: str, who: str, as_json: bool) -> None:  # noqa: FBT001  an option's value

@@ -33,7 +33,13 @@ _STATES = {
 def describe(shown: Mapping[str, Any], actions: Sequence[Any], parked: Sequence[Parked], width: int) -> str:
     """The case of `desk.show_case` with its reset actions and what of it is parked, wrapped to `width` columns."""
     lines: list[str] = []
-    for line in (*_head(shown["case"]), *_rules(shown["case"]), *_waiting(shown, actions, parked), *_time_line(shown)):
+    for line in (
+        *_head(shown["case"]),
+        *_rules(shown["case"]),
+        *_waiting(shown, actions, parked),
+        *_csd(shown["csd"]),
+        *_time_line(shown),
+    ):
         indent = " " * len(_LEAD.match(line)[0])  # type: ignore[index]  # it matches every line
         lines += textwrap.wrap(line, width, subsequent_indent=indent, break_on_hyphens=False) or [""]
     return "\n".join(lines) + "\n"
@@ -86,6 +92,31 @@ def _waiting(shown: Mapping[str, Any], actions: Sequence[Any], parked: Sequence[
     if lines:
         yield ""
         yield "What waits:"
+        yield from lines
+
+
+def _csd(csd: Mapping[str, Any]) -> Iterator[str]:
+    """What the CSD's people wrote, and where both sides did not agree."""
+    fields = [
+        f"{name} {clean(csd['fields'][name])}" for name in ("priority", "queue", "assignee") if csd["fields"][name]
+    ]
+    lines = [f"  {', '.join(fields)}"] if fields else []
+    if csd["waits"]:
+        lines.append(f"  to be told: {', '.join(csd['waits'])}")
+    if csd["followed"]:
+        lines.append(f"  its ticket was merged into {clean(csd['followed'])}, which is followed")
+    for note in csd["notes"]:
+        what = "file" if note["kind"] == "file" else "public note" if note["public"] else "note"
+        by = f" by {clean(note['author'])}" if note["author"] else ""
+        lines.append(f"  {_stamp(note['at'])}  {what}{by}: {clean(' '.join(note['text'].split()))}")
+    lines += [
+        f"  {_stamp(c['at'])}  conflict on {c['field']}: okienko {clean(c['okienko'])!r}, CSD {clean(c['csd'])!r}, "
+        f"before {clean(c['base'])!r}; {c['winner']} won by the rule {c['rule']}"
+        for c in csd["conflicts"]
+    ]
+    if lines:
+        yield ""
+        yield "In the CSD:"
         yield from lines
 
 
@@ -182,6 +213,17 @@ _SENTENCES: dict[str, Any] = {
     "action_ended": lambda d, _: f"reset action {d.get('state')}" + (f": {d['reason']}" if d.get("reason") else ""),
     "activation_sent": lambda d, _: f"the link to set a new password was sent by {d.get('by')}",
     "activation_used": lambda _d, _: "the holder of the link set a new password",
+    "fields_changed": lambda d, _: (
+        f"changed: {d.get('fields')}" + (f", {d['from']} to {d['to']}" if "from" in d else "")
+    ),
+    "note_added": lambda d, _: (
+        "a " + ("public" if d.get("public") == "True" else "internal") + " note was written in the CSD"
+    ),
+    "file_added": lambda _d, _: "a file was added in the CSD",
+    "ticket_moved": lambda d, _: (
+        f"the ticket {d.get('from')} was merged into {d.get('number')}, which is followed from now on"
+    ),
+    "ticket_lost": lambda d, _: f"the ticket {d.get('number')} was {d.get('why')} in the CSD: a person must look",
     "closed": lambda d, _: "closed" + (f": {d['why']}" if "why" in d else ""),
     "reopened": lambda d, _: "opened again" + (f": {d['why']}" if "why" in d else ""),
 }

@@ -157,6 +157,9 @@ class PackFile(Model):
     solutions: dict[Procedure, Bilingual] = Field(
         description="What mail 2 says when okienko itself carried a reset action out, by procedure"
     )
+    closed_without_words: Bilingual = Field(
+        description="What mail 2 says when the CSD closed the case and said nothing of how it ended"
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> PackFile:

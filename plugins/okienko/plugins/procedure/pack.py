@@ -72,6 +72,7 @@ class DeclaredPack:
         self._replies = re.compile(rf"(?:(?:{'|'.join(map(re.escape, pack.reply_prefixes))})(?: \d+)? )+")
         self._number = pack.number
         self._solutions = pack.solutions
+        self._closed_without_words = pack.closed_without_words
         self._numbers = _number_pattern(pack.number)
 
     def classify(self, message: InboundMessage) -> Classification:
@@ -205,6 +206,11 @@ class DeclaredPack:
     def solution(self, case: Case) -> str:
         """See ProcedurePack. In Polish; the template of mail 2 finds the English beside it."""
         return self._solutions[case.procedure].pl if case.procedure in self._solutions else ""
+
+    def closed_without_words(self, case: Case) -> str:
+        """See ProcedurePack. In Polish, as `solution`."""
+        del case
+        return self._closed_without_words.pl
 
 
 def _said(person: Person) -> int:

@@ -53,7 +53,7 @@ class Templates:
         environment.globals.update(
             desk=pack.desk, deadlines=pack.deadlines, recovery=pack.recovery, new_word=pack.new_word, rules=pack.rules
         )
-        self._solutions = {text.pl: text.en for text in pack.solutions.values()}
+        self._solutions = {text.pl: text.en for text in (*pack.solutions.values(), pack.closed_without_words)}
         self._templates: dict[NotificationKind, jinja2.Template] = {}
         self._rules = pack.rules
         for kind, name in pack.templates.items():

@@ -1,0 +1,58 @@
+"""The ledger of conflicts: each field that both sides changed, with both values, who won and by which rule."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from okienko.core.csd.merge import Rule
+from okienko.core.csd.twoway import Entry
+from okienko.core.database import raw_connection, transaction
+from okienko.metrics import catalogue as metrics
+
+FIELDS = ("status", "subject", "priority", "queue", "assignee")
+DEFAULT = Rule.CSD
+"""The service desk works there."""
+_WRITE = """
+INSERT INTO csd_conflict (case_id, field, base, okienko, csd, winner, rule, at, key) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+ON CONFLICT (case_id, key) DO NOTHING RETURNING id
+"""
+_READ = """
+SELECT x.id, x.case_id, c.csd_number AS number, x.field, x.base, x.okienko, x.csd, x.winner, x.rule, x.at FROM csd_conflict x
+JOIN cases c ON c.id = x.case_id WHERE ($1::uuid IS NULL OR x.case_id = $1) ORDER BY x.id DESC LIMIT $2
+"""
+
+
+def rules_of(policy: Mapping[str, Rule]) -> dict[str, Rule]:
+    """The rule of each field by `OKIENKO_CSD_POLICY`."""
+    return dict.fromkeys(FIELDS, DEFAULT) | dict(policy)
+
+
+async def write(raw: Any, case_id: UUID, entries: Sequence[Entry], revision: int, now: datetime) -> None:
+    """Write entries, in the caller's transaction; what stands there from an attempt that was cut off is not written twice."""
+    for entry in entries:
+        whole = json.dumps([entry.field, revision, entry.base, entry.okienko, entry.csd, entry.winner.value])
+        key = hashlib.sha256(whole.encode()).digest()
+        new = await raw.fetchval(
+            _WRITE, case_id, entry.field, entry.base, entry.okienko, entry.csd, entry.winner.value, entry.rule, now, key
+        )
+        if new is not None:
+            metrics.CSD_CONFLICTS.labels(entry.field, entry.winner.value).inc()
+
+
+async def of_case(raw: Any, case_id: UUID) -> list[dict[str, Any]]:
+    """A case's entries, oldest first."""
+    return [dict(row) for row in reversed(await raw.fetch(_READ, case_id, 1000))]
+
+
+async def read(engine: AsyncEngine, *, case_id: UUID | None = None, limit: int = 100) -> list[dict[str, Any]]:
+    """The newest entries first."""
+    async with transaction(engine) as connection:
+        rows = await (await raw_connection(connection)).fetch(_READ, case_id, limit)
+    return [dict(row) for row in rows]
