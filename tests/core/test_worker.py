@@ -129,5 +129,5 @@ def test_backoff_grows_to_five_minutes_and_keeps_to_what_was_asked() -> None:
 def test_job_names_stay() -> None:
     """They stand in the queue of a running installation."""
     assert {job.value for job in Job} == {
-        "process", "register", "notify", "close", "reopen", "follow_up", "assess", "execute", "activate", "expire",
+        "process", "register", "notify", "close", "reopen", "follow_up", "sync", "assess", "execute", "activate", "expire",
     }  # fmt: skip

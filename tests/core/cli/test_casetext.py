@@ -38,10 +38,39 @@ def case(*verdicts: tuple[str, str], state: str = "human_review", **changes: Any
     } | changes  # fmt: skip
 
 
+NOTHING: dict[str, Any] = {
+    "fields": {"priority": "normal", "queue": None, "assignee": None},
+    "waits": [],
+    "followed": None,
+    "lost": None,
+    "notes": [],
+    "conflicts": [],
+}
+
+
 def text(
-    shown: dict[str, Any], actions: list[Any] | None = None, parked: list[Parked] | None = None, width: int = 200
+    shown: dict[str, Any],
+    actions: list[Any] | None = None,
+    parked: list[Parked] | None = None,
+    width: int = 200,
+    csd: dict[str, Any] | None = None,
 ) -> str:
-    return describe({"case": shown, "events": []}, actions or [], parked or [], width)
+    return describe({"case": shown, "events": [], "csd": csd or NOTHING}, actions or [], parked or [], width)
+
+
+def test_it_says_what_the_csd_has_and_where_both_did_not_agree() -> None:
+    assert "In the CSD" not in text(case(("A1", "met")))
+    note = {"kind": "note", "public": True, "author": "ola", "text": "Prosimy\x1b[31m o skan.", "at": AT}
+    conflict = {
+        "field": "assignee", "base": None, "okienko": "tu", "csd": "tam", "winner": "csd", "rule": "newest", "at": AT,
+    }  # fmt: skip
+    csd = NOTHING | {"fields": {"priority": "high", "queue": "konta", "assignee": None}, "waits": ["close"]}
+    said = text(case(("A1", "met")), csd=csd | {"notes": [note], "conflicts": [conflict], "followed": "ZGL2"})
+    assert "priority high, queue konta" in said
+    assert "to be told: close" in said
+    assert "merged into ZGL2" in said
+    assert "public note by ola: Prosimy\N{REPLACEMENT CHARACTER}[31m o skan." in said
+    assert "conflict on assignee: okienko 'tu', CSD 'tam', before ''; csd won by the rule newest" in said
 
 
 def test_it_says_who_asks_and_for_whom_without_the_pesel() -> None:

@@ -210,3 +210,18 @@ def test_ctrl_c_at_a_pause_of_the_tour_ends_it_cleanly(place: Installation) -> N
         process.wait()
         os.close(master)
     assert b"Traceback" not in said
+
+
+def test_fields_are_set_and_conflicts_listed(place: Installation, tmp_path: Path) -> None:
+    (tmp_path / "one.eml").write_bytes(mail(991))
+    (line,) = place.json_lines("intake", str(tmp_path / "one.eml"), "--json")
+    number = line["case"]["csd"]["number"]
+    answer = place.run("case", "set", number, "priority=high", "assignee=ola", "--json")
+    assert json.loads(answer.stdout) == {"case_id": line["case"]["id"], "result": "set"}
+    shown = json.loads(place.run("case", number, "--json").stdout)
+    assert (shown["csd"]["fields"]["priority"], shown["csd"]["waits"]) == ("high", ["fields"])
+    for wrong in (["case", "set", number, "priority"], ["case", "set", number], ["case", number, "x"]):
+        assert changed(place, *wrong).returncode == 2
+    assert "no priority" in changed(place, "case", "set", number, "priority=soon").stderr
+    assert place.run("csd", "conflicts").stdout == "No conflicts.\n"
+    assert changed(place, "csd", "conflicts", "ZGL000000000").returncode == 1

@@ -97,9 +97,8 @@ def _waiting(shown: Mapping[str, Any], actions: Sequence[Any], parked: Sequence[
 
 def _csd(csd: Mapping[str, Any]) -> Iterator[str]:
     """What the CSD's people wrote, and where both sides did not agree."""
-    fields = [
-        f"{name} {clean(csd['fields'][name])}" for name in ("priority", "queue", "assignee") if csd["fields"][name]
-    ]
+    told = {name: csd["fields"][name] for name in ("priority", "queue", "assignee")}
+    fields = [f"{name} {clean(value)}" for name, value in told.items() if value and value != "normal"]
     lines = [f"  {', '.join(fields)}"] if fields else []
     if csd["waits"]:
         lines.append(f"  to be told: {', '.join(csd['waits'])}")

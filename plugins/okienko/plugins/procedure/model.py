@@ -138,6 +138,16 @@ ACCOUNT_PROCEDURES = tuple(procedure for procedure in Procedure if procedure is 
 """Procedures that end in a reset action."""
 
 
+_CLOSED_PL = (
+    "Zgłoszenie zostało rozpatrzone i zamknięte. Jeżeli sprawa nie jest załatwiona, prosimy odpowiedzieć na tę wiadomość: "
+    "zgłoszenie zostanie otwarte ponownie."
+)
+_CLOSED_EN = (
+    "The ticket has been dealt with and closed. If the matter is not settled, please reply to this message: the ticket will be "
+    "opened again."
+)
+
+
 class PackFile(Model):
     """A whole pack."""
 
@@ -158,7 +168,8 @@ class PackFile(Model):
         description="What mail 2 says when okienko itself carried a reset action out, by procedure"
     )
     closed_without_words: Bilingual = Field(
-        description="What mail 2 says when the CSD closed the case and said nothing of how it ended"
+        default_factory=lambda: Bilingual(pl=_CLOSED_PL, en=_CLOSED_EN),
+        description="What mail 2 says when the CSD closed the case and said nothing of how it ended",
     )
 
     @model_validator(mode="after")
