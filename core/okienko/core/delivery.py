@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from okienko.core.acknowledging import Acknowledging
 from okienko.core.actions.links import Links
 from okienko.core.attempts import Attempts
 from okienko.core.calls import Calls
@@ -30,17 +31,23 @@ class Delivery:
         links: Links,
         message_domain: str,
         calls: Calls,
+        patience: timedelta = timedelta(minutes=5),
     ) -> None:
+        """`patience`: how long a case waits for the CSD before the person is told okienko's own number."""
         attempts = Attempts(engine, now)
+        acknowledging = Acknowledging(
+            engine, now, csd=csd, pack=pack, message_domain=message_domain, calls=calls, patience=patience
+        )
         registering = Registering(
             engine, now, csd=csd, pack=pack, message_domain=message_domain, calls=calls,
-            attempts=attempts,
+            attempts=attempts, acknowledging=acknowledging,
         )  # fmt: skip
         sending = Sending(engine, now, channels=channels, links=links, calls=calls, attempts=attempts)
         following = FollowUp(
             engine, now, csd=csd, pack=pack, message_domain=message_domain, calls=calls, attempts=attempts
         )
         self.register = registering.register
+        self.acknowledge = acknowledging.tell
         self.notify = sending.notify
         self.close = following.close
         self.reopen = following.reopen

@@ -110,7 +110,7 @@ class FollowUp:
                 continue
             ref = case.csd
             if ref is None:
-                ref = (await find_or_create(self._calls, self._csd, [row]))[case.id]
+                ref = await find_or_create(self._calls, self._csd, self._pack, row)
             await self._calls.call(self._csd, "reopen", lambda r=ref: self._csd.reopen(r, _WHY))  # type: ignore[misc]  # as in _close
             await self._reopened(case.id, ref, new=case.csd is None)
 

@@ -27,6 +27,7 @@ log = structlog.get_logger(__name__)
 
 HOURLY = "7 * * * *"
 """Hourly, though the work is daily: what is not due costs one query, and what failed is tried again within the hour."""
+MINUTELY = "* * * * *"
 _PATIENCE = timedelta(seconds=30)
 
 
@@ -50,7 +51,11 @@ async def _schedule(service: Service) -> None:
         async def audit(_: Schedule) -> None:
             await _audit(service)
 
+        async def acknowledge(_: Schedule) -> None:
+            await _acknowledge(service)
+
         manager.schedule("audit_daily", HOURLY)(audit)
+        manager.schedule("acknowledge", MINUTELY)(acknowledge)
         await manager.run()
     finally:
         with contextlib.suppress(*UNREACHABLE, asyncpg.PostgresError):
@@ -62,6 +67,14 @@ async def _audit(service: Service) -> None:
         await daily(service.engine, service.now(), keys=service.vault.source, folder=service.anchors)
     except OkienkoError as error:
         log.error("audit not looked after", action="audit_daily", problem=str(error))  # noqa: TRY400  the message says all
+
+
+async def _acknowledge(service: Service) -> None:
+    """Whoever waits for a number from the CSD for too long is given okienko's own."""
+    try:
+        await service.delivery.acknowledge()
+    except OkienkoError as error:
+        log.error("who waits for the CSD was not told", action="acknowledge", problem=str(error))  # noqa: TRY400  as above
 
 
 async def audit_start(service: Service, role: str) -> None:

@@ -1,20 +1,29 @@
-"""Registering cases in the CSD, and what follows from it in the same commit."""
+"""Registering cases in the CSD, and what follows from it in the same commit.
+
+Cases go to the CSD in the order in which they came. While none waits long, jobs do their own cases, side by side. When the oldest
+has waited for longer than a minute (an outage, a low quota), one worker at a time takes the oldest first, whoever's job woke it, and
+hands on the baton: a job for the next one. So a backlog is drained in order and at once, though each job of its own sleeps.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from okienko.core import cases
+from okienko.core.acknowledging import Acknowledging, own_number
 from okienko.core.assessing import wants_assessment
 from okienko.core.attempts import Attempts
 from okienko.core.calls import Calls
 from okienko.core.database import enqueue, raw_connection, transaction
 from okienko.core.events import NewEvent, append
+from okienko.core.exclusive import exclusively
 from okienko.core.jobs import Job
 from okienko.core.notices import Notices
 from okienko.core.states import AFTER_REGISTRATION, move
@@ -31,6 +40,7 @@ from okienko.schemas import (
     Case,
     CaseKind,
     CaseState,
+    ChannelName,
     CsdRef,
     DecisionOutcome,
     EventType,
@@ -39,22 +49,55 @@ from okienko.schemas import (
 )
 
 _REGISTERED = """
-UPDATE cases c SET csd_backend = $1, csd_number = d.number, state = d.state, closed_at = d.closed_at
-FROM unnest($2::uuid[], $3::text[], $4::text[], $5::timestamptz[]) AS d(id, number, state, closed_at) WHERE c.id = d.id
+UPDATE cases c SET csd_backend = $1, csd_number = d.number, state = d.state, closed_at = d.closed_at, number = coalesce(c.number, d.own)
+FROM unnest($2::uuid[], $3::text[], $4::text[], $5::timestamptz[], $6::text[]) AS d(id, number, state, closed_at, own) WHERE c.id = d.id
 """
+_OLDEST = """
+SELECT c.id, c.opened_at FROM cases c WHERE c.state = 'decided' AND c.id <> ALL($2::uuid[]) AND NOT EXISTS (
+    SELECT FROM parked p WHERE p.ref = c.id AND p.job = 'register' AND p.state IN ('parked', 'dropped')
+) ORDER BY c.seq LIMIT $1
+"""
+_STILL = "SELECT id FROM cases WHERE id = ANY($1::uuid[]) AND state = 'decided'"
+_LONG = timedelta(minutes=1)
+"""When the oldest case has waited for so long, there is a backlog: it is drained in order."""
+_AT_ONCE = 100
+"""Most cases taken at a time from a backlog."""
+_ORDER = UUID(int=0)
+"""Who holds this lock among those of Job.REGISTER drains the backlog."""
+_IN_A_ROW = 2
+"""Failures in a row, tried one by one, after which it is not the case's but the CSD's trouble."""
+_TROUBLED = 3
+"""Failures of a case, while others succeeded, after which it waits for its own job and does not stand before the others."""
+_MOST_TROUBLED = 10_000
 MERGED = "SELECT envelope_id, case_id FROM case_message WHERE case_id = ANY($1::uuid[]) AND role = 'merged' ORDER BY at"
 """Messages that were added to the cases, some perhaps before there was a ticket to note them in."""
 
 
-async def find_or_create(calls: Calls, csd: CsdBackend, rows: Sequence[Any]) -> dict[UUID, CsdRef]:
-    """The tickets of the cases. What an earlier attempt made, whose answer was lost, is found and not made again."""
-    ids = [row["id"] for row in rows]
-    refs = await calls.call(csd, "find", lambda: csd.find(ids))
-    if new := [_registration(row) for row in rows if row["id"] not in refs]:
-        refs = {**refs, **await calls.call(csd, "create", lambda: csd.create(new))}
-    if missing := [i for i in ids if i not in refs]:
-        raise PermanentError(f"the CSD {csd.name} gave no number to {len(missing)} of {len(ids)} cases")
+async def find_or_create(calls: Calls, csd: CsdBackend, pack: ProcedurePack, row: Any) -> CsdRef:
+    """The ticket of one case. What an earlier attempt made, whose answer was lost, is found and not made again."""
+    case_id: UUID = row["id"]
+    refs = await calls.call(csd, "find", lambda: csd.find([case_id]))
+    if case_id not in refs:
+        refs = await _created(calls, csd, pack, [row])
+    return refs[case_id]
+
+
+async def _created(calls: Calls, csd: CsdBackend, pack: ProcedurePack, rows: Sequence[Any]) -> dict[UUID, CsdRef]:
+    new = [_registration(row, own_number(calls, pack, row)) for row in rows]
+    refs = await calls.call(csd, "create", lambda: csd.create(new))
+    if missing := [row["id"] for row in rows if row["id"] not in refs]:
+        raise PermanentError(f"the CSD {csd.name} gave no number to {len(missing)} of {len(rows)} cases")
     return refs
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """Which cases a pass takes."""
+
+    ids: list[UUID]
+    backlog: bool = False
+    following: UUID | None = None
+    """The first that is left for the next pass."""
 
 
 class Registering:
@@ -70,6 +113,7 @@ class Registering:
         message_domain: str,
         calls: Calls,
         attempts: Attempts,
+        acknowledging: Acknowledging,
     ) -> None:
         self._engine = engine
         self._now = now
@@ -78,34 +122,141 @@ class Registering:
         self._domain = message_domain
         self._calls = calls
         self._attempts = attempts
+        self._acknowledging = acknowledging
+        self._failures: Counter[UUID] = Counter()
 
     async def register(self, ids: Sequence[UUID]) -> list[None | Exception]:
         """Give each decided case its number, move it on and queue what the person is told."""
-        results = await self._attempts.each(Job.REGISTER, ids, self._register)
+        try:
+            turn = await self._turn(ids)
+            if turn.backlog:
+                results = await self._in_order(turn, ids)
+            else:
+                results = await self._attempts.each(Job.REGISTER, turn.ids, self._register)
+            if any(results):
+                await self._acknowledging.tell(ids)
+        except TransientError as error:
+            results = [error] * len(ids)
         retried = sum(isinstance(result, TransientError) for result in results)
         if retried:
             metrics.REGISTRATIONS.labels(self._csd.name, "retried").inc(retried)
         return results
 
-    async def _register(self, ids: Sequence[UUID]) -> None:
+    async def _turn(self, ids: Sequence[UUID]) -> _Turn:
+        limit = max(len(ids), _AT_ONCE)
+        troubled = [case_id for case_id, count in self._failures.items() if count >= _TROUBLED]
+        async with transaction(self._engine) as connection:
+            rows = await (await raw_connection(connection)).fetch(_OLDEST, limit + 1, troubled)
+        if not rows or rows[0]["opened_at"] > self._now() - _LONG:
+            return _Turn(list(ids))
+        oldest = [row["id"] for row in rows]
+        # Who is in trouble by itself is tried by its own job, after the others.
+        return _Turn(
+            oldest[:limit] + [i for i in ids if i in troubled], backlog=True,
+            following=oldest[limit] if len(oldest) > limit else None,
+        )  # fmt: skip
+
+    async def _in_order(self, turn: _Turn, ids: Sequence[UUID]) -> list[None | Exception]:
+        async with exclusively(self._engine, Job.REGISTER, [_ORDER]) as mine:
+            if not mine:
+                later = TransientError("another worker registers the cases that waited longer", retry_after=5)
+                return [later] * len(ids)
+            done = await self._attempts.each(Job.REGISTER, turn.ids, self._register)
+        results = dict(zip(turn.ids, done, strict=True))
+        async with transaction(self._engine) as connection:
+            raw = await raw_connection(connection)
+            still = {row["id"] for row in await raw.fetch(_STILL, list(ids))}
+            if turn.following is not None and not all(done):
+                await enqueue(connection, Job.REGISTER, [str(turn.following)])
+        behind = TransientError("cases that came before it are registered first", retry_after=5)
+        return [results.get(i, behind if i in still else None) for i in ids]
+
+    async def _register(self, ids: Sequence[UUID]) -> dict[UUID, Exception]:
         async with transaction(self._engine) as connection:
             rows = await cases.fetch(await raw_connection(connection), ids)
-        waiting = {case_id: row for case_id, row in rows.items() if row["state"] == CaseState.DECIDED}
-        if not waiting:
-            return
+        waiting = [row for row in rows.values() if row["state"] == CaseState.DECIDED]
         pack = self._pack
         work = [
-            row for row in waiting.values()
+            row for row in waiting
             if self._calls.ask(pack, lambda r=row: pack.needs_registration(_classification(r)))  # type: ignore[misc]  # a default binds the loop's value
         ]  # fmt: skip
-        refs = await find_or_create(self._calls, self._csd, work) if work else {}
-        metrics.REGISTRATIONS.labels(self._csd.name, "ok").inc(len(refs))
+        wanted = {row["id"] for row in work}
+        await self._settled([row for row in waiting if row["id"] not in wanted], {})
+        return await self._tickets(work) if work else {}
+
+    async def _tickets(self, rows: Sequence[Any]) -> dict[UUID, Exception]:
+        """Each of the cases with its ticket is settled as soon as there is one; the errors of the others."""
+        try:
+            left = await self._found(rows)
+        except TransientError as error:
+            return dict.fromkeys((row["id"] for row in rows), error)
+        if not left:
+            return {}
+        try:
+            refs = await _created(self._calls, self._csd, self._pack, left)
+        except (PermanentError, TransientError) as error:
+            if len(left) == 1:
+                return self._failed(left[0]["id"], error, others=len(rows) > 1)
+            return await self._one_by_one(left, error)
+        await self._settled(left, refs)
+        return {}
+
+    async def _found(self, rows: Sequence[Any]) -> list[Any]:
+        """Settle those that have a ticket already; the others."""
+        ids = [row["id"] for row in rows]
+        refs = await self._calls.call(self._csd, "find", lambda: self._csd.find(ids))
+        await self._settled([row for row in rows if row["id"] in refs], refs)
+        return [row for row in rows if row["id"] not in refs]
+
+    async def _one_by_one(self, rows: Sequence[Any], error: Exception) -> dict[UUID, Exception]:
+        """After a failure that may be one case's own: what was made all the same is taken, the rest is tried alone."""
+        try:
+            left = await self._found(rows)
+        except TransientError:
+            return {
+                row["id"]: error if isinstance(error, TransientError) else TransientError(str(error)) for row in rows
+            }
+        errors: dict[UUID, Exception] = {}
+        made: list[tuple[Any, CsdRef]] = []
+        in_a_row = 0
+        for number, row in enumerate(left):
+            try:
+                refs = await _created(self._calls, self._csd, self._pack, [row])
+            except (PermanentError, TransientError) as alone:
+                errors[row["id"]] = alone
+                in_a_row = in_a_row + 1 if isinstance(alone, TransientError) else 0
+                if in_a_row == _IN_A_ROW:
+                    errors |= dict.fromkeys((other["id"] for other in left[number + 1 :]), alone)
+                    break
+            else:
+                in_a_row = 0
+                made.append((row, refs[row["id"]]))
+        await self._settled([row for row, _ in made], {row["id"]: ref for row, ref in made})
+        if in_a_row < _IN_A_ROW:
+            for case_id, own in errors.items():
+                self._failed(case_id, own, others=len(rows) > len(errors))
+        return errors
+
+    def _failed(self, case_id: UUID, error: Exception, *, others: bool) -> dict[UUID, Exception]:
+        if others and isinstance(error, TransientError) and error.retry_after is None:
+            if len(self._failures) >= _MOST_TROUBLED:
+                self._failures.clear()
+            self._failures[case_id] += 1
+        return {case_id: error}
+
+    async def _settled(self, rows: Sequence[Any], refs: Mapping[UUID, CsdRef]) -> None:
+        """Write the numbers of the cases, and what follows from them, in one commit."""
+        if not rows:
+            return
         now = self._now()
         async with transaction(self._engine) as connection:
-            locked = await cases.fetch(await raw_connection(connection), list(waiting), lock=True)
+            locked = await cases.fetch(await raw_connection(connection), [row["id"] for row in rows], lock=True)
             todo = [row for row in locked.values() if row["state"] == CaseState.DECIDED]
             if todo:
                 await self._settle(connection, todo, refs, now)
+        metrics.REGISTRATIONS.labels(self._csd.name, "ok").inc(sum(row["id"] in refs for row in todo))
+        for row in rows:
+            self._failures.pop(row["id"], None)
 
     async def _settle(self, connection: Any, rows: Sequence[Any], refs: Mapping[UUID, CsdRef], now: datetime) -> None:
         raw = await raw_connection(connection)
@@ -114,9 +265,10 @@ class Registering:
         assess: list[str] = []
         for row in rows:
             case, ref = cases.to_case(row), refs.get(row["id"])
+            own = own_number(self._calls, self._pack, row) if ref else None
             target = move(case.state, AFTER_REGISTRATION[case.decision.outcome] if ref else CaseState.CLOSED)
             case = case.model_copy(update={"csd": ref, "state": target})
-            updates.append((case.id, ref.number if ref else None, target.value, None if ref else now))
+            updates.append((case.id, ref.number if ref else None, target.value, None if ref else now, own))
             if ref:
                 data: dict[str, Any] = {"backend": ref.backend, "number": ref.number}
                 notices.events.append(NewEvent(case.id, EventType.REGISTERED, now, data, self._csd.name))
@@ -142,7 +294,7 @@ class Registering:
             kind = NotificationKind.SELF_SERVICE
         elif case.decision.outcome is DecisionOutcome.UNMET:
             kind = NotificationKind.UNMET
-        context = NotificationContext(case)
+        context = NotificationContext(case, own_number=row["number"] if row["acknowledged_at"] else None)
         told = self._calls.ask(self._pack, lambda: notices.add(row, kind, context, withheld=row["silenced"]))
         return told is not None
 
@@ -151,7 +303,7 @@ def _classification(row: Any) -> Classification:
     return Classification(CaseKind(row["kind"]), Procedure(row["procedure"]) if row["procedure"] else None)
 
 
-def _registration(row: Any) -> Registration:
+def _registration(row: Any, number: str) -> Registration:
     return Registration(
         correlation_id=row["id"],
         kind=CaseKind(row["kind"]),
@@ -160,4 +312,7 @@ def _registration(row: Any) -> Registration:
         description=row["description"],
         requester=row["requester_address"],
         opened_at=row["opened_at"],
+        requester_name=row["requester_name"],
+        channel=ChannelName(row["channel"]),
+        number=number,
     )

@@ -81,7 +81,11 @@ cases = sa.Table(
     sa.Column("csd_number", sa.Text),
     sa.Column("opened_at", _TIME, nullable=False),
     sa.Column("closed_at", _TIME),
+    sa.Column("number", sa.Text, comment="okienko's own lasting number, once it was used"),
+    sa.Column("acknowledged_at", _TIME, comment="When the person was told `number`, before the CSD gave one"),
     sa.Index("ix_cases_csd_number", "csd_number"),
+    sa.Index("ix_cases_number", "number"),
+    sa.Index("ix_cases_waiting", "seq", postgresql_where=sa.text("state = 'decided'")),
     sa.Index("ix_cases_opened_at", "opened_at"),
     sa.Index("ix_cases_unanswered", "requester_address", postgresql_where=sa.text("state = 'decided'")),
 )
@@ -281,6 +285,7 @@ parked = sa.Table(
     sa.Column("ended_at", _TIME),
     sa.Column("ended_by", sa.Text),
     sa.Index("ix_parked_open", "at", postgresql_where=sa.text("state = 'parked'")),
+    sa.Index("ix_parked_ref", "ref"),
 )
 
 closing = sa.Table(
@@ -348,4 +353,13 @@ keyring = sa.Table(
     sa.Column("purpose", sa.Text, nullable=False, comment="vault or anchor"),
     sa.Column("made_at", _TIME, nullable=False),
     comment="Which keys belong to this database, by their ids; the keys themselves are never here",
+)
+
+pace = sa.Table(
+    "pace",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("next_at", _TIME, nullable=False),
+    sa.Column("held_until", _TIME, nullable=False),
+    comment="One row for each system whose requests are counted: when the next may be sent",
 )
