@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from datetime import timedelta
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 from okienko.core.csd.breaker import Breaker
 from okienko.core.database import enqueue, transaction
 from okienko.core.parking import list_parked, replay
+from okienko.plugins.csd import Capability
+from okienko.plugins.csdonce import OnceOnly
 from okienko.plugins.errors import PermanentError, TransientError
 from okienko.plugins.testing import MemoryCsd
 from okienko.plugins.testing.csdfaults import Fault, Faults
@@ -236,3 +239,95 @@ async def test_a_case_in_trouble_of_its_own_does_not_stand_before_the_others(des
     await desk.delivery.register([slow])
     assert csd.tries == tries + 1, "its own job still tries it"
     assert tries < 12
+
+
+PLAIN = frozenset(Capability) - {Capability.UNIQUE}
+
+
+class Dawdling(MemoryCsd):
+    """It answers too late, and makes the ticket later still: after everybody has looked."""
+
+    def __init__(self) -> None:
+        super().__init__(capabilities=PLAIN)
+        self.late: list[Any] = []
+        self.asked = 0
+
+    async def _create_one(self, registration: Any) -> CsdRef:
+        self.asked += 1
+        if self.asked == 1:
+            self.late.append(registration)
+            raise TransientError("no answer within 15 s")
+        return await super()._create_one(registration)
+
+    def wake_up(self) -> None:
+        for registration in self.late:
+            self.system.create(registration)
+        self.late.clear()
+
+
+@pytest.mark.parametrize("comes", [True, False])
+async def test_what_the_csd_is_still_at_is_not_asked_for_again(desk: Any, mail: Any, comes: bool) -> None:
+    csd = Dawdling()
+    desk.build(csd=csd)
+    await desk.take(mail())
+    await desk.step()
+    for seconds in (0, 10, 10):
+        await desk.pass_time(timedelta(seconds=seconds))
+        (error,) = await desk.step()
+        # Another process, which knows nothing of the first one's trouble.
+        desk.build(csd=csd)
+    assert "may still be at it" in str(error)
+    assert error.retry_after == 10
+    if comes:
+        csd.wake_up()
+    await desk.pass_time(timedelta(seconds=11))
+    await desk.settle()
+    assert (csd.asked, len(csd.system.by_number)) == ((1, 1) if comes else (2, 1))
+
+
+async def test_a_killed_workers_request_is_not_asked_for_again(desk: Any, mail: Any) -> None:
+    csd = Dawdling()
+    asked, hang = asyncio.Event(), asyncio.Event()
+
+    async def forever(registration: Any) -> CsdRef:
+        csd.late.append(registration)
+        asked.set()
+        await hang.wait()
+        raise AssertionError
+
+    desk.build(csd=csd)
+    csd._once = OnceOnly(csd._search, forever)
+    await desk.take(mail())
+    await desk.step()
+    ((_, case_id),) = await desk.jobs()
+    killed = asyncio.create_task(desk.delivery.register([case_id]))
+    await asked.wait()
+    killed.cancel()
+    await asyncio.gather(killed, return_exceptions=True)
+    desk.build(csd=csd)
+    (error,) = await desk.delivery.register([case_id])
+    assert "may still be at it" in str(error)
+    csd.wake_up()
+    assert await desk.delivery.register([case_id]) == [None]
+    assert len(csd.system.by_number) == 1
+
+
+async def test_some_in_doubt_do_not_hold_up_the_others(desk: Any, mail: Any) -> None:
+    """A CSD without doubles' refusal that fails half of all: everything is registered once, in the end."""
+    rng = random.Random(11)
+    csd = MemoryCsd(
+        capabilities=PLAIN, faults=Faults({Fault.LOST_ANSWER: 0.3, Fault.ERROR: 0.1, Fault.RESET: 0.1}, rng)
+    )
+    desk.build(csd=csd)
+    await desk.take(*(mail(sender=f"p{n}@poczta.example") for n in range(120)))
+    await desk.step()
+    left = [len(jobs := await queued(desk, "register"))]
+    while jobs:
+        rng.shuffle(jobs)
+        await wake(desk, jobs, 40)
+        desk.clock.advance(timedelta(seconds=11))
+        jobs = await queued(desk, "register")
+        left.append(len(jobs))
+        assert len(left) < 60, left
+    assert (len(csd.system.by_number), csd.system.doubles) == (120, 0)
+    assert await desk.value("SELECT count(*) FROM cases WHERE state = 'registered'") == 120

@@ -15,10 +15,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from okienko.core.database import make_engine
 from okienko.core.pacing import SharedPace, shared_paces
 from okienko.core.service import csd_breaker
+from okienko.plugins.csd import Capability
 from okienko.plugins.errors import TransientError
 from okienko.plugins.limits import LONGEST_WAITS, guarded
 from okienko.plugins.pace import PaceError
 from okienko.plugins.testing import FixedClock, MemoryCsd
+from okienko.plugins.testing.csdsystem import MemorySystem
 
 T = TypeVar("T")
 HOUR = 3600.0
@@ -169,7 +171,7 @@ class Metered(MemoryCsd):
     """A CSD behind a quota, with a connector that keeps to the shared pace and hands on Retry-After."""
 
     def __init__(self, pace: SharedPace, quota: Quota, system: Any = None) -> None:
-        super().__init__(system=system)
+        super().__init__(capabilities=frozenset(Capability) - {Capability.UNIQUE}, system=system)
         self.pace = pace
         self.quota = quota
 
@@ -191,7 +193,7 @@ async def test_a_small_quota_is_drained_without_a_loop_of_refusals(
     time = Time()
     quota = Quota(500, time)
     desk, other = bench(store, tmp_path / "one"), bench(second, tmp_path / "two")
-    system = desk.csd.system
+    system = MemorySystem()
     for worker, engine in ((desk, store), (other, second)):
         worker.clock = time
         worker.build(

@@ -20,7 +20,8 @@ from okienko.schemas import (
 )
 
 COLUMNS = (
-    "id, seq, number, acknowledged_at, kind, procedure, state, channel, connector, mailbox, subject, requester_name, requester_address, "
+    "id, seq, number, acknowledged_at, asked_at, "
+    "kind, procedure, state, channel, connector, mailbox, subject, requester_name, requester_address, "
     "person::text AS person, decision::text AS decision, "
     "description, origin_message_id, silenced, csd_backend, csd_number, opened_at, closed_at"
 )

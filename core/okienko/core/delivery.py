@@ -32,15 +32,16 @@ class Delivery:
         message_domain: str,
         calls: Calls,
         patience: timedelta = timedelta(minutes=5),
+        doubt: timedelta = timedelta(seconds=30),
     ) -> None:
-        """`patience`: how long a case waits for the CSD before the person is told okienko's own number."""
+        """`patience`: how long a case waits for the CSD before the person is told okienko's own number; `doubt`: see Registering."""
         attempts = Attempts(engine, now)
         acknowledging = Acknowledging(
             engine, now, csd=csd, pack=pack, message_domain=message_domain, calls=calls, patience=patience
         )
         registering = Registering(
             engine, now, csd=csd, pack=pack, message_domain=message_domain, calls=calls,
-            attempts=attempts, acknowledging=acknowledging,
+            attempts=attempts, acknowledging=acknowledging, doubt=doubt,
         )  # fmt: skip
         sending = Sending(engine, now, channels=channels, links=links, calls=calls, attempts=attempts)
         following = FollowUp(

@@ -3,6 +3,10 @@
 Cases go to the CSD in the order in which they came. While none waits long, jobs do their own cases, side by side. When the oldest
 has waited for longer than a minute (an outage, a low quota), one worker at a time takes the oldest first, whoever's job woke it, and
 hands on the baton: a job for the next one. So a backlog is drained in order and at once, though each job of its own sleeps.
+
+A request whose answer was lost, or whose worker was killed, may still be at work in the CSD when somebody else looks whether it was
+done. Therefore the case is marked before the CSD is asked, and for a while after that its ticket is looked for and not asked for again
+(not where the CSD itself refuses a second ticket).
 """
 
 from __future__ import annotations
@@ -28,7 +32,9 @@ from okienko.core.jobs import Job
 from okienko.core.notices import Notices
 from okienko.core.states import AFTER_REGISTRATION, move
 from okienko.metrics import catalogue as metrics
+from okienko.plugins.csd import Capability
 from okienko.plugins.errors import PermanentError, TransientError
+from okienko.plugins.pace import PaceError
 from okienko.plugins.ports import (
     Classification,
     CsdBackend,
@@ -52,6 +58,7 @@ _REGISTERED = """
 UPDATE cases c SET csd_backend = $1, csd_number = d.number, state = d.state, closed_at = d.closed_at, number = coalesce(c.number, d.own)
 FROM unnest($2::uuid[], $3::text[], $4::text[], $5::timestamptz[], $6::text[]) AS d(id, number, state, closed_at, own) WHERE c.id = d.id
 """
+_ASKED = "UPDATE cases SET asked_at = $2 WHERE id = ANY($1::uuid[]) AND state = 'decided'"
 _OLDEST = """
 SELECT c.id, c.opened_at FROM cases c WHERE c.state = 'decided' AND c.id <> ALL($2::uuid[]) AND NOT EXISTS (
     SELECT FROM parked p WHERE p.ref = c.id AND p.job = 'register' AND p.state IN ('parked', 'dropped')
@@ -69,6 +76,7 @@ _IN_A_ROW = 2
 _TROUBLED = 3
 """Failures of a case, while others succeeded, after which it waits for its own job and does not stand before the others."""
 _MOST_TROUBLED = 10_000
+_FEW = 10
 MERGED = "SELECT envelope_id, case_id FROM case_message WHERE case_id = ANY($1::uuid[]) AND role = 'merged' ORDER BY at"
 """Messages that were added to the cases, some perhaps before there was a ticket to note them in."""
 
@@ -114,7 +122,9 @@ class Registering:
         calls: Calls,
         attempts: Attempts,
         acknowledging: Acknowledging,
+        doubt: timedelta,
     ) -> None:
+        """`doubt`: the longest that the CSD may take to finish what it began, also when nobody waits for the answer any more."""
         self._engine = engine
         self._now = now
         self._csd = csd
@@ -123,6 +133,7 @@ class Registering:
         self._calls = calls
         self._attempts = attempts
         self._acknowledging = acknowledging
+        self._doubt = doubt
         self._failures: Counter[UUID] = Counter()
 
     async def register(self, ids: Sequence[UUID]) -> list[None | Exception]:
@@ -190,16 +201,65 @@ class Registering:
             left = await self._found(rows)
         except TransientError as error:
             return dict.fromkeys((row["id"] for row in rows), error)
-        if not left:
+        errors: dict[UUID, Exception] = {}
+        if self._unique:
+            groups = [left]
+        else:
+            since = self._now() - self._doubt
+            errors = {
+                row["id"]: _doubtful(row["asked_at"] - since) for row in left if (row["asked_at"] or since) > since
+            }
+            groups = self._groups([row for row in left if row["id"] not in errors])
+        in_a_row, last = 0, TransientError("the CSD is in trouble")
+        for group in groups:
+            if in_a_row == _IN_A_ROW and group is not groups[-1]:
+                # Not these cases are in trouble but the CSD; only those that were never tried still are.
+                errors |= dict.fromkeys((row["id"] for row in group), last)
+                continue
+            failed = await self._group(group)
+            in_a_row = in_a_row + 1 if failed else 0
+            last = next((error for error in failed.values() if isinstance(error, TransientError)), last)
+            errors |= failed
+        if len(errors) < len(rows):
+            self._note(errors)
+        return errors
+
+    @property
+    def _unique(self) -> bool:
+        return Capability.UNIQUE in self._csd.capabilities
+
+    def _groups(self, rows: Sequence[Any]) -> list[list[Any]]:
+        """What is asked for together: the new ones at the end; those that failed once in small groups, oftener alone."""
+        few = [row for row in rows if row["asked_at"] and self._failures[row["id"]] < _IN_A_ROW]
+        alone = [row for row in rows if row["asked_at"] and self._failures[row["id"]] >= _IN_A_ROW]
+        return [
+            *(few[start : start + _FEW] for start in range(0, len(few), _FEW)),
+            *([row] for row in alone),
+            [row for row in rows if not row["asked_at"]],
+        ]
+
+    async def _group(self, rows: Sequence[Any]) -> dict[UUID, Exception]:
+        if not rows:
             return {}
+        if not self._unique:
+            await self._mark(rows, self._now())
         try:
-            refs = await _created(self._calls, self._csd, self._pack, left)
+            refs = await _created(self._calls, self._csd, self._pack, rows)
+        except PaceError as error:
+            # Nothing is in doubt: what was made is found next time, the others were not asked for.
+            await self._mark(rows, None)
+            return {row["id"]: error for row in rows}
         except (PermanentError, TransientError) as error:
-            if len(left) == 1:
-                return self._failed(left[0]["id"], error, others=len(rows) > 1)
-            return await self._one_by_one(left, error)
-        await self._settled(left, refs)
+            if len(rows) == 1:
+                return {rows[0]["id"]: error}
+            return await self._one_by_one(rows, error)
+        await self._settled(rows, refs)
         return {}
+
+    async def _mark(self, rows: Sequence[Any], asked_at: datetime | None) -> None:
+        async with transaction(self._engine) as connection:
+            raw = await raw_connection(connection)
+            await raw.execute(_ASKED, [row["id"] for row in rows], asked_at)
 
     async def _found(self, rows: Sequence[Any]) -> list[Any]:
         """Settle those that have a ticket already; the others."""
@@ -216,6 +276,8 @@ class Registering:
             return {
                 row["id"]: error if isinstance(error, TransientError) else TransientError(str(error)) for row in rows
             }
+        if isinstance(error, TransientError) and not self._unique:
+            return {row["id"]: error for row in left}
         errors: dict[UUID, Exception] = {}
         made: list[tuple[Any, CsdRef]] = []
         in_a_row = 0
@@ -232,17 +294,15 @@ class Registering:
                 in_a_row = 0
                 made.append((row, refs[row["id"]]))
         await self._settled([row for row, _ in made], {row["id"]: ref for row, ref in made})
-        if in_a_row < _IN_A_ROW:
-            for case_id, own in errors.items():
-                self._failed(case_id, own, others=len(rows) > len(errors))
         return errors
 
-    def _failed(self, case_id: UUID, error: Exception, *, others: bool) -> dict[UUID, Exception]:
-        if others and isinstance(error, TransientError) and error.retry_after is None:
-            if len(self._failures) >= _MOST_TROUBLED:
-                self._failures.clear()
-            self._failures[case_id] += 1
-        return {case_id: error}
+    def _note(self, errors: Mapping[UUID, Exception]) -> None:
+        """Others succeeded meanwhile: so often have these failed by themselves."""
+        if len(self._failures) >= _MOST_TROUBLED:
+            self._failures.clear()
+        for case_id, error in errors.items():
+            if isinstance(error, TransientError) and error.retry_after is None:
+                self._failures[case_id] += 1
 
     async def _settled(self, rows: Sequence[Any], refs: Mapping[UUID, CsdRef]) -> None:
         """Write the numbers of the cases, and what follows from them, in one commit."""
@@ -297,6 +357,11 @@ class Registering:
         context = NotificationContext(case, own_number=row["number"] if row["acknowledged_at"] else None)
         told = self._calls.ask(self._pack, lambda: notices.add(row, kind, context, withheld=row["silenced"]))
         return told is not None
+
+
+def _doubtful(left: timedelta) -> TransientError:
+    text = "the CSD was asked for its ticket a moment ago and may still be at it: it is looked for first"
+    return TransientError(text, retry_after=left.total_seconds())
 
 
 def _classification(row: Any) -> Classification:

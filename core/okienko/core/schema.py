@@ -83,6 +83,7 @@ cases = sa.Table(
     sa.Column("closed_at", _TIME),
     sa.Column("number", sa.Text, comment="okienko's own lasting number, once it was used"),
     sa.Column("acknowledged_at", _TIME, comment="When the person was told `number`, before the CSD gave one"),
+    sa.Column("asked_at", _TIME, comment="When the CSD was last asked to create its ticket"),
     sa.Index("ix_cases_csd_number", "csd_number"),
     sa.Index("ix_cases_number", "number"),
     sa.Index("ix_cases_waiting", "seq", postgresql_where=sa.text("state = 'decided'")),

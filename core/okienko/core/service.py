@@ -175,6 +175,7 @@ async def open_service(
         delivery = Delivery(
             engine, now, channels=plugins.channels, csd=csd, pack=pack, links=links,
             message_domain=settings.message_domain, calls=calls, patience=timedelta(minutes=settings.csd_patience_minutes),
+            doubt=timedelta(seconds=settings.csd_doubt_seconds),
         )  # fmt: skip
         verifying = find_verifying(plugins, settings, environ)
         recovery = Recovery.build(

@@ -59,6 +59,11 @@ class CoreSettings(PluginSettings):
         ge=1,
         description="Minutes a case waits for the CSD before the person is told okienko's own number; at once when the CSD is down",
     )
+    csd_doubt_seconds: int = Field(
+        default=30,
+        ge=1,
+        description="Longest that a CSD may take to finish what it began: so long a lost answer is only looked for, not asked for again",
+    )
     identity: str = Field(default="manual", description="Identity backend that reset actions go to")
     procedure: str = Field(default="puesc", description="Procedure pack that decides")
     verifier: str = Field(default="signature", description="Who checks signed applications")

@@ -15,6 +15,7 @@ def upgrade() -> None:
         "cases",
         sa.Column("acknowledged_at", _TIME, comment="When the person was told `number`, before the CSD gave one"),
     )
+    op.add_column("cases", sa.Column("asked_at", _TIME, comment="When the CSD was last asked to create its ticket"))
     op.create_index("ix_cases_number", "cases", ["number"])
     op.create_index("ix_cases_waiting", "cases", ["seq"], postgresql_where=sa.text("state = 'decided'"))
     op.create_index("ix_parked_ref", "parked", ["ref"])
@@ -36,5 +37,6 @@ def downgrade() -> None:
     op.drop_index("ix_parked_ref", "parked")
     op.drop_index("ix_cases_waiting", "cases")
     op.drop_index("ix_cases_number", "cases")
+    op.drop_column("cases", "asked_at")
     op.drop_column("cases", "acknowledged_at")
     op.drop_column("cases", "number")
