@@ -233,7 +233,7 @@ async def test_a_case_in_trouble_of_its_own_does_not_stand_before_the_others(des
     for n in range(8):
         await desk.take(mail(sender=f"p{n}@poczta.example"), mail(sender=f"q{n}@poczta.example"))
         await desk.step()
-        await wake(desk, [*await queued(desk, "register")])
+        await wake(desk, [job for job in await queued(desk, "register") if job != slow])
     assert len(csd.tickets) == 16
     tries = csd.tries
     await desk.delivery.register([slow])
@@ -331,3 +331,22 @@ async def test_some_in_doubt_do_not_hold_up_the_others(desk: Any, mail: Any) -> 
         assert len(left) < 60, left
     assert (len(csd.system.by_number), csd.system.doubles) == (120, 0)
     assert await desk.value("SELECT count(*) FROM cases WHERE state = 'registered'") == 120
+
+
+async def test_one_that_spoils_its_batch_is_told_from_the_others(desk: Any, mail: Any) -> None:
+    """A connector whose batch fails as a whole, before a CSD that refuses no doubles: the group gets smaller until one is alone."""
+
+    class Slow(MemoryCsd):
+        async def create(self, registrations: Any) -> dict[UUID, CsdRef]:
+            if any("powoli" in r.subject for r in registrations):
+                raise TransientError("502")
+            return await super().create(registrations)
+
+    csd = Slow(capabilities=PLAIN)
+    desk.build(csd=csd)
+    await desk.take(mail("powoli"), *(mail(sender=f"p{n}@poczta.example") for n in range(30)))
+    await desk.step()
+    for _ in range(8):
+        await wake(desk, await queued(desk, "register"))
+        desk.clock.advance(timedelta(seconds=40))
+    assert (len(csd.tickets), csd.system.doubles) == (30, 0)

@@ -19,6 +19,7 @@ from okienko.core.audit.daily import daily
 from okienko.core.audit.entries import AuditAction, NewEntry
 from okienko.core.audit.log import record
 from okienko.core.database import UNREACHABLE, raw_connection, transaction
+from okienko.core.reconcile import wake_backlog
 from okienko.core.service import Service
 from okienko.core.worker import connect_arguments
 from okienko.plugins.errors import OkienkoError
@@ -70,9 +71,10 @@ async def _audit(service: Service) -> None:
 
 
 async def _acknowledge(service: Service) -> None:
-    """Whoever waits for a number from the CSD for too long is given okienko's own."""
+    """Whoever waits for a number from the CSD for too long is given okienko's own; and somebody is woken who registers."""
     try:
         await service.delivery.acknowledge()
+        await wake_backlog(service.engine)
     except OkienkoError as error:
         log.error("who waits for the CSD was not told", action="acknowledge", problem=str(error))  # noqa: TRY400  as above
 

@@ -11,6 +11,7 @@ done. Therefore the case is marked before the CSD is asked, and for a while afte
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -64,6 +65,7 @@ SELECT c.id, c.opened_at FROM cases c WHERE c.state = 'decided' AND c.id <> ALL(
     SELECT FROM parked p WHERE p.ref = c.id AND p.job = 'register' AND p.state IN ('parked', 'dropped')
 ) ORDER BY c.seq LIMIT $1
 """
+_WAITING = "SELECT count(*) FROM cases WHERE state = 'decided'"
 _STILL = "SELECT id FROM cases WHERE id = ANY($1::uuid[]) AND state = 'decided'"
 _LONG = timedelta(minutes=1)
 """When the oldest case has waited for so long, there is a backlog: it is drained in order."""
@@ -76,7 +78,10 @@ _IN_A_ROW = 2
 _TROUBLED = 3
 """Failures of a case, while others succeeded, after which it waits for its own job and does not stand before the others."""
 _MOST_TROUBLED = 10_000
-_FEW = 10
+_SIZES = (100, 25, 5, 1)
+"""How many are asked for together again, by how often their group failed as a whole."""
+_WAKING = 10
+"""Jobs of a backlog that wake in a second, at most."""
 MERGED = "SELECT envelope_id, case_id FROM case_message WHERE case_id = ANY($1::uuid[]) AND role = 'merged' ORDER BY at"
 """Messages that were added to the cases, some perhaps before there was a ticket to note them in."""
 
@@ -106,6 +111,12 @@ class _Turn:
     backlog: bool = False
     following: UUID | None = None
     """The first that is left for the next pass."""
+    waiting: int = 0
+
+    def later(self, why: str) -> TransientError:
+        """For a job whose case's turn comes by the baton. They wake spread out: one soon, should the baton be lost."""
+        seconds = random.uniform(30, max(60, self.waiting / _WAKING))  # noqa: S311  spreads load, guards nothing
+        return TransientError(why, retry_after=seconds)
 
 
 class Registering:
@@ -135,6 +146,7 @@ class Registering:
         self._acknowledging = acknowledging
         self._doubt = doubt
         self._failures: Counter[UUID] = Counter()
+        self._splits: Counter[UUID] = Counter()
 
     async def register(self, ids: Sequence[UUID]) -> list[None | Exception]:
         """Give each decided case its number, move it on and queue what the person is told."""
@@ -157,30 +169,36 @@ class Registering:
         limit = max(len(ids), _AT_ONCE)
         troubled = [case_id for case_id, count in self._failures.items() if count >= _TROUBLED]
         async with transaction(self._engine) as connection:
-            rows = await (await raw_connection(connection)).fetch(_OLDEST, limit + 1, troubled)
+            raw = await raw_connection(connection)
+            rows = await raw.fetch(_OLDEST, limit + 1, troubled)
+            waiting = await raw.fetchval(_WAITING) if len(rows) > limit else len(rows)
         if not rows or rows[0]["opened_at"] > self._now() - _LONG:
             return _Turn(list(ids))
         oldest = [row["id"] for row in rows]
         # Who is in trouble by itself is tried by its own job, after the others.
         return _Turn(
             oldest[:limit] + [i for i in ids if i in troubled], backlog=True,
-            following=oldest[limit] if len(oldest) > limit else None,
+            following=oldest[limit] if len(oldest) > limit else None, waiting=waiting,
         )  # fmt: skip
 
     async def _in_order(self, turn: _Turn, ids: Sequence[UUID]) -> list[None | Exception]:
         async with exclusively(self._engine, Job.REGISTER, [_ORDER]) as mine:
             if not mine:
-                later = TransientError("another worker registers the cases that waited longer", retry_after=5)
-                return [later] * len(ids)
+                return [turn.later("another worker registers the cases that waited longer") for _ in ids]
             done = await self._attempts.each(Job.REGISTER, turn.ids, self._register)
         results = dict(zip(turn.ids, done, strict=True))
         async with transaction(self._engine) as connection:
             raw = await raw_connection(connection)
             still = {row["id"] for row in await raw.fetch(_STILL, list(ids))}
-            if turn.following is not None and not all(done):
-                await enqueue(connection, Job.REGISTER, [str(turn.following)])
-        behind = TransientError("cases that came before it are registered first", retry_after=5)
-        return [results.get(i, behind if i in still else None) for i in ids]
+            if not all(done):
+                failed = next((i for i, error in results.items() if isinstance(error, TransientError)), None)
+                if turn.following is not None:
+                    await enqueue(connection, Job.REGISTER, [str(turn.following)])
+                elif failed is not None:
+                    # The last of a backlog need not sleep as long as their many attempts would make their own jobs sleep.
+                    await enqueue(connection, Job.REGISTER, [str(failed)], delay=self._doubt)
+        behind = "cases that came before it are registered first"
+        return [results.get(i, turn.later(behind) if i in still else None) for i in ids]
 
     async def _register(self, ids: Sequence[UUID]) -> dict[UUID, Exception]:
         async with transaction(self._engine) as connection:
@@ -217,7 +235,7 @@ class Registering:
                 errors |= dict.fromkeys((row["id"] for row in group), last)
                 continue
             failed = await self._group(group)
-            in_a_row = in_a_row + 1 if failed else 0
+            in_a_row = in_a_row + 1 if failed and len(failed) == len(group) else 0
             last = next((error for error in failed.values() if isinstance(error, TransientError)), last)
             errors |= failed
         if len(errors) < len(rows):
@@ -229,14 +247,13 @@ class Registering:
         return Capability.UNIQUE in self._csd.capabilities
 
     def _groups(self, rows: Sequence[Any]) -> list[list[Any]]:
-        """What is asked for together: the new ones at the end; those that failed once in small groups, oftener alone."""
-        few = [row for row in rows if row["asked_at"] and self._failures[row["id"]] < _IN_A_ROW]
-        alone = [row for row in rows if row["asked_at"] and self._failures[row["id"]] >= _IN_A_ROW]
-        return [
-            *(few[start : start + _FEW] for start in range(0, len(few), _FEW)),
-            *([row] for row in alone),
-            [row for row in rows if not row["asked_at"]],
-        ]
+        """What is asked for together: the new ones at the end; those of a group that failed as a whole in smaller groups."""
+        sizes: dict[int, list[Any]] = {}
+        for row in rows:
+            if row["asked_at"]:
+                sizes.setdefault(_SIZES[min(self._splits[row["id"]], len(_SIZES) - 1)], []).append(row)
+        groups = [some[start : start + size] for size, some in sizes.items() for start in range(0, len(some), size)]
+        return [*groups, [row for row in rows if not row["asked_at"]]]
 
     async def _group(self, rows: Sequence[Any]) -> dict[UUID, Exception]:
         if not rows:
@@ -277,6 +294,8 @@ class Registering:
                 row["id"]: error if isinstance(error, TransientError) else TransientError(str(error)) for row in rows
             }
         if isinstance(error, TransientError) and not self._unique:
+            if len(left) == len(rows):
+                self._splits.update(row["id"] for row in left)
             return {row["id"]: error for row in left}
         errors: dict[UUID, Exception] = {}
         made: list[tuple[Any, CsdRef]] = []
@@ -298,8 +317,9 @@ class Registering:
 
     def _note(self, errors: Mapping[UUID, Exception]) -> None:
         """Others succeeded meanwhile: so often have these failed by themselves."""
-        if len(self._failures) >= _MOST_TROUBLED:
-            self._failures.clear()
+        for counter in (self._failures, self._splits):
+            if len(counter) >= _MOST_TROUBLED:
+                counter.clear()
         for case_id, error in errors.items():
             if isinstance(error, TransientError) and error.retry_after is None:
                 self._failures[case_id] += 1
@@ -317,6 +337,7 @@ class Registering:
         metrics.REGISTRATIONS.labels(self._csd.name, "ok").inc(sum(row["id"] in refs for row in todo))
         for row in rows:
             self._failures.pop(row["id"], None)
+            self._splits.pop(row["id"], None)
 
     async def _settle(self, connection: Any, rows: Sequence[Any], refs: Mapping[UUID, CsdRef], now: datetime) -> None:
         raw = await raw_connection(connection)
