@@ -80,12 +80,15 @@ class WordPack:
         return classification.procedure is not Procedure.SELF_SERVICE
 
     def numbers_in(self, text: str) -> tuple[str, ...]:
-        return tuple(word for word in text.split() if word.startswith("ZGL"))
+        return tuple(word for word in text.split() if word.startswith(("ZGL", "OK0")))
+
+    def own_number(self, seq: int) -> str:
+        return f"OK{seq:09}"
 
     def render(self, kind: NotificationKind, context: NotificationContext) -> RenderedText:
         if self.render_failure:
             raise self.render_failure
-        number = context.case.csd.number if context.case.csd else "-"
+        number = " ".join(filter(None, (context.case.csd.number if context.case.csd else "-", context.own_number)))
         return RenderedText(f"{kind.value} {number}", context.solution or context.link or "")
 
     def solution(self, case: Case) -> str:
@@ -121,7 +124,14 @@ class Bench:
         self.build()
 
     def build(
-        self, *, csd: Any = None, channel: Any = None, identity: Any = None, seconds: float = 5.0, **settings: str
+        self,
+        *,
+        csd: Any = None,
+        channel: Any = None,
+        identity: Any = None,
+        seconds: float = 5.0,
+        breaker: Any = None,
+        **settings: str,
     ) -> None:
         """(Re)make all the workers' parts, as a second worker process would have them."""
         channel, csd, identity = channel or self.channel, csd or self.csd, identity or self.identity
@@ -133,6 +143,8 @@ class Bench:
         )
         core = {"OKIENKO_HOME": str(self.spool.parent)} | {f"OKIENKO_{k.upper()}": v for k, v in settings.items()}
         loaded = load_core_settings(core)
+        if breaker is not None:
+            self.calls.guard(csd, breaker)
         policies = [Loopguard(LoopguardSettings()), Threading()]
         self.pipeline = Pipeline(
             self.engine, self.clock, channels={"memory": channel}, policies=policies, pack=self.pack,

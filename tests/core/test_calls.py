@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from okienko.core.calls import PAUSE, Calls
+from okienko.core.csd.breaker import Breaker
 from okienko.plugins.errors import MisconfiguredError, PermanentError, TransientError
+from okienko.plugins.pace import PaceError
 
 
 @dataclass
@@ -141,3 +143,46 @@ async def test_time_limit_of_a_coroutine() -> None:
     calls = Calls(0.05)
     with pytest.raises(TransientError, match="paper: work took longer"):
         await calls.call(Thing(), "work", lambda: asyncio.sleep(30))
+
+
+def guarded_world(**errors: list[Exception]) -> tuple[World, Thing, Breaker]:
+    world, thing = World(), Thing(**errors)  # type: ignore[arg-type]
+    breaker = Breaker("the CSD paper", failures=3, shortest=5, clock=lambda: world.seconds)
+    world.calls.guard(thing, breaker)
+    return world, thing, breaker
+
+
+async def test_what_does_not_answer_is_left_alone_and_named() -> None:
+    world, thing, _ = guarded_world(errors=[TransientError("no answer")] * 3)
+    namesake = Thing()
+    for _ in range(10):
+        with pytest.raises(TransientError):
+            await world.calls.call(thing, "find", thing.work)
+    assert thing.asked == 3
+    assert list(world.calls.resting()) == ["paper"]
+    assert "3 times in a row" in world.calls.resting()["paper"]
+    assert await world.calls.call(namesake, "send", namesake.work) == "done", "another object of that name"
+    world.seconds += 5
+    assert await world.calls.call(thing, "find", thing.work) == "done"
+    assert world.calls.resting() == {}
+
+
+async def test_a_refusal_is_an_answer_and_a_missing_turn_says_nothing() -> None:
+    lost, refused, early = TransientError("no answer"), PermanentError("no"), PaceError("not yet", retry_after=9)
+    world, thing, breaker = guarded_world(errors=[lost, lost, refused, early, lost, early, lost, early])
+    for error in list(thing.errors):
+        with pytest.raises(type(error)):
+            await world.calls.call(thing, "create", thing.work)
+    assert (breaker.is_open, breaker.in_a_row) == (False, 2)
+
+
+async def test_retry_after_is_obeyed_to_the_second() -> None:
+    world, thing, breaker = guarded_world(errors=[TransientError("429", retry_after=30)])
+    for _ in range(5):
+        with pytest.raises(TransientError) as caught:
+            await world.calls.call(thing, "find", thing.work)
+        assert caught.value.retry_after == 30
+    assert thing.asked == 1
+    assert not breaker.is_open
+    world.seconds += 30
+    assert await world.calls.call(thing, "find", thing.work) == "done"

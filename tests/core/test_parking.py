@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from okienko.core import parking
+from okienko.core.database import raw_connection, transaction
+from okienko.core.jobs import Job
 from okienko.core.ledger import read_ledger
-from okienko.core.parking import ParkReason, drop, list_parked, problem_of, reason_of, replay
+from okienko.core.parking import Choice, ParkReason, choose, drop, list_parked, park, problem_of, reason_of, replay
 from okienko.plugins.errors import (
     MisconfiguredError,
     PermanentError,
@@ -85,3 +89,27 @@ async def test_drop(desk: Any, mail: Any) -> None:
     assert row == {"outcome": "suppressed", "reason": "dropped", "raw": b"no message"}
     ledger = await read_ledger(desk.engine)
     assert (ledger.received, ledger.suppressed, ledger.balance) == (2, 1, 0)
+
+
+async def test_a_choice_fits_all_that_it_says(desk: Any) -> None:
+    start, hour = desk.clock(), timedelta(hours=1)
+    wanted = [
+        (Job.REGISTER, PermanentError("no")),
+        (Job.NOTIFY, PermanentError("no")),
+        (Job.REGISTER, MisconfiguredError("set X")),
+    ]
+    for job, error in wanted * 2:
+        async with transaction(desk.engine) as connection:
+            await park(await raw_connection(connection), job, uuid4(), None, error, desk.clock())
+        desk.clock.advance(hour)
+
+    async def chosen(**choice: Any) -> list[int]:
+        return [item.id for item in await choose(desk.engine, Choice(**choice))]
+
+    assert await chosen() == [1, 2, 3, 4, 5, 6]
+    assert await chosen(ranges=((2, 3), (6, 6), (9, 99))) == [2, 3, 6]
+    assert await chosen(since=start + hour, until=start + 4 * hour) == [2, 3, 4]
+    assert await chosen(job=Job.REGISTER) == [1, 3, 4, 6]
+    assert await chosen(job=Job.REGISTER, reason=ParkReason.REFUSED, since=start + hour) == [4]
+    assert await replay(desk.engine, await chosen(job=Job.REGISTER), desk.clock(), "ewa") == [1, 3, 4, 6]
+    assert await chosen() == [2, 5]

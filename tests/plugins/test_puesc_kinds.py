@@ -165,6 +165,9 @@ def test_only_self_service_needs_no_registration() -> None:
         ("ZGL123", []),
         ("XZGL1234", []),
         ("numer 1234", []),
+        ("Re: OK000000017 i zgl 1234, ok 000000017", ["OK000000017", "ZGL000001234"]),
+        ("OK 2026, OK12345678", []),
+        (PACK.own_number(12345678901), ["OK12345678901"]),
         ("ZGL", []),
     ],
 )

@@ -58,6 +58,8 @@ WITH_LINK = {
 
 def rendered(kind: NotificationKind, case: Case, solution: str | None = None) -> tuple[RenderedText, str, str]:
     more = WITH_LINK if kind in (NotificationKind.LOGIN_CHANGE, NotificationKind.ACTIVATION) else {}
+    if kind is NotificationKind.RECEIVED:
+        more = {"own_number": PACK.own_number(17)}
     text = PACK.render(kind, NotificationContext(case, solution, **more))
     polish, _, english = text.text.partition("\n—\n")
     assert polish.startswith("Dzień dobry,\n")
@@ -84,6 +86,27 @@ def test_registered_tells_of_the_24_hours_for_recovery_only() -> None:
     other = rendered(NotificationKind.REGISTERED, case_of("NOWE", "x"))[0].text
     assert "24 godzin" not in other
     assert "do 10 dni roboczych" in other
+
+
+def test_received_is_the_same_whatever_the_case_is_about() -> None:
+    cases = [
+        case_of("NOWE", "Nie działa."), case_of("bez słowa", "Nie działa."), case_of(SUBJECT, f"{PHRASE_A} Jan Próbny 1980"),
+        case_of(SUBJECT, "niespełnione"),
+    ]  # fmt: skip
+    texts = {(t.subject, t.text) for t, _, _ in (rendered(NotificationKind.RECEIVED, case) for case in cases)}
+    ((subject, text),) = texts
+    assert subject == "Zgłoszenie OK000000017 zostało przyjęte / Case OK000000017 has been received"
+    assert text.count("OK000000017") == 2
+    assert "ZGL" not in text
+
+
+@pytest.mark.parametrize("kind", [NotificationKind.REGISTERED, NotificationKind.UNMET])
+def test_the_mail_with_the_csds_number_names_ours_when_it_was_told(kind: NotificationKind) -> None:
+    case = case_of("NOWE", "Nie działa.")
+    for own, count in (("OK000000017", 2), (None, 0)):
+        text = PACK.render(kind, NotificationContext(case, own_number=own)).text
+        assert text.count("OK000000017") == count
+        assert NUMBER in text
 
 
 @pytest.mark.parametrize("kind", [NotificationKind.LOGIN_CHANGE, NotificationKind.ACTIVATION])

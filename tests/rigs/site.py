@@ -86,6 +86,9 @@ class Pack:
     def render(self, kind: NotificationKind, context: NotificationContext) -> RenderedText:
         return RenderedText(kind.value, f"{context.link} {context.new_login}")
 
+    def own_number(self, seq: int) -> str:
+        return f"OK{seq:09}"
+
 
 class Directory:
     """An identity backend that knows one rule about passwords."""

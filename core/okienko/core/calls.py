@@ -9,8 +9,10 @@ from typing import Protocol, TypeVar
 
 import structlog
 
+from okienko.core.csd.breaker import Breaker
 from okienko.plugins.errors import MisconfiguredError, PermanentError, TransientError
 from okienko.plugins.limits import guarded, in_thread
+from okienko.plugins.pace import PaceError
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -36,7 +38,8 @@ class Calls:
 
     A MisconfiguredError stops the plugin, loudly: `on_stop` is told once, and the work waits in the queue (TransientError)
     instead of being parked piece by piece for a fault that is not its own. After a pause one call is let through; when the
-    plugin answers, `on_resume` is told and the work goes on. A restart begins afresh.
+    plugin answers, `on_resume` is told and the work goes on. A restart begins afresh. A plugin that has a breaker is left alone
+    for a while when it did not answer several times in a row.
     """
 
     def __init__(
@@ -48,23 +51,53 @@ class Calls:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.seconds = seconds
+        self._breakers: dict[int, tuple[Named, Breaker]] = {}
         self._on_stop = on_stop
         self._on_resume = on_resume
         self._clock = clock
         self._stopped: dict[str, _Stop] = {}
 
+    def guard(self, thing: Named, breaker: Breaker) -> None:
+        """From now on calls to this object (objects of two kinds may have one name) go through the breaker."""
+        self._breakers[id(thing)] = (thing, breaker)
+
+    def breaker_of(self, thing: Named) -> Breaker | None:
+        """The object's breaker, if it has one."""
+        known = self._breakers.get(id(thing))
+        return known[1] if known is not None else None
+
     async def call(self, thing: Named, operation: str, make: Callable[[], Awaitable[T]]) -> T:
         """The result of the coroutine that `make` gives, within the time limit. Raises as `guarded` does."""
         self._enter(thing.name)
+        breaker = self.breaker_of(thing)
+        if breaker is not None:
+            breaker.enter()
         try:
             result = await guarded(make(), plugin=thing.name, operation=operation, seconds=self.seconds)
+        except PaceError:
+            raise  # nothing was asked
+        except TransientError as error:
+            if breaker is not None:
+                breaker.failed(error.retry_after)
+            raise
         except MisconfiguredError as error:
             raise self._stop(thing.name, error) from error
         except PermanentError:
             self._answered(thing.name)
+            if breaker is not None:
+                breaker.succeeded()
             raise
         self._answered(thing.name)
+        if breaker is not None:
+            breaker.succeeded()
         return result
+
+    def resting(self) -> dict[str, str]:
+        """The plugins that are left alone, with the reason in words."""
+        return {
+            thing.name: f"did not answer {breaker.in_a_row} times in a row; work waits and goes on by itself"
+            for thing, breaker in self._breakers.values() if breaker.is_open
+        }  # fmt: skip
 
     def ask(self, thing: Named, make: Callable[[], T]) -> T:
         """The result of a plain function of a plugin. For the time limit, run a batch of these in `apart`."""

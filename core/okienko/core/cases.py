@@ -20,7 +20,8 @@ from okienko.schemas import (
 )
 
 COLUMNS = (
-    "id, kind, procedure, state, channel, connector, mailbox, subject, requester_name, requester_address, "
+    "id, seq, number, acknowledged_at, asked_at, "
+    "kind, procedure, state, channel, connector, mailbox, subject, requester_name, requester_address, "
     "person::text AS person, decision::text AS decision, "
     "description, origin_message_id, silenced, csd_backend, csd_number, csd_id, opened_at, closed_at, priority, queue, assignee, edited_at"
 )
@@ -30,6 +31,7 @@ def to_case(row: Any) -> Case:
     """The model of a row of the cases table."""
     return Case(
         id=row["id"],
+        number=row["number"],
         kind=CaseKind(row["kind"]),
         procedure=Procedure(row["procedure"]) if row["procedure"] else None,
         state=CaseState(row["state"]),
@@ -60,11 +62,14 @@ async def fetch(raw: Any, ids: Sequence[UUID], *, lock: bool = False) -> dict[UU
 
 
 async def find(raw: Any, key: str) -> UUID | None:
-    """The case with that id or CSD number, or None."""
+    """The case with that id, CSD number or number of okienko's own, or None."""
     try:
         wanted = UUID(key)
     except ValueError:
-        row = await raw.fetchrow("SELECT id FROM cases WHERE csd_number = $1", key.strip().upper())
+        row = await raw.fetchrow(
+            "SELECT id FROM cases WHERE csd_number = $1 OR number = $1 ORDER BY csd_number = $1 DESC NULLS LAST LIMIT 1",
+            key.strip().upper(),
+        )
     else:
         row = await raw.fetchrow("SELECT id FROM cases WHERE id = $1", wanted)
     return row["id"] if row else None

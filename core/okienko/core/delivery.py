@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from okienko.core.acknowledging import Acknowledging
 from okienko.core.actions.links import Links
 from okienko.core.attempts import Attempts
 from okienko.core.calls import Calls
@@ -36,11 +37,17 @@ class Delivery:
         spool: Path,
         csd_policy: Mapping[str, Rule],
         calls: Calls,
+        patience: timedelta = timedelta(minutes=5),
+        doubt: timedelta = timedelta(seconds=30),
     ) -> None:
+        """`patience`: how long a case waits for the CSD before the person is told okienko's own number; `doubt`: see Registering."""
         attempts = Attempts(engine, now)
+        acknowledging = Acknowledging(
+            engine, now, csd=csd, pack=pack, message_domain=message_domain, calls=calls, patience=patience
+        )
         registering = Registering(
             engine, now, csd=csd, pack=pack, message_domain=message_domain, calls=calls,
-            attempts=attempts,
+            attempts=attempts, acknowledging=acknowledging, doubt=doubt,
         )  # fmt: skip
         sending = Sending(engine, now, channels=channels, links=links, calls=calls, attempts=attempts)
         following = FollowUp(engine, now, attempts=attempts)
@@ -49,6 +56,7 @@ class Delivery:
             rules=rules_of(csd_policy), calls=calls, attempts=attempts,
         )  # fmt: skip
         self.register = registering.register
+        self.acknowledge = acknowledging.tell
         self.notify = sending.notify
         self.close = following.close
         self.reopen = following.reopen

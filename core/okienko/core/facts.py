@@ -30,7 +30,10 @@ SELECT r.mailbox, r.ref, c.id, c.csd_number, c.state, c.requester_address FROM t
 JOIN unnest($1::text[], $2::text[]) AS k(mailbox, ref) USING (mailbox, ref)
 JOIN cases c ON c.id = r.case_id ORDER BY c.seq DESC
 """
-_NUMBERS = "SELECT id, csd_number, state, requester_address FROM cases WHERE csd_number = ANY($1::text[])"
+_NUMBERS = """
+SELECT id, csd_number, number AS named, state, requester_address FROM cases WHERE number = ANY($1::text[])
+UNION ALL SELECT id, csd_number, csd_number, state, requester_address FROM cases WHERE csd_number = ANY($1::text[])
+"""
 _OURS = """
 SELECT n.message_id, c.id, c.csd_number, c.state, c.requester_address FROM notification n
 JOIN cases c ON c.id = n.case_id WHERE n.message_id = ANY($1::text[])
@@ -178,7 +181,7 @@ async def gather(raw: Any, batch: Sequence[Keyed], now: datetime, *, repeats_for
         for row in await raw.fetch(_REFS, [r[0] for r in refs], [r[1] for r in refs]):
             book.refs[row["mailbox"], row["ref"]].append(_link(row))
     if numbers := list({n for k in batch for n in k.numbers}):
-        book.numbers = {row["csd_number"]: _link(row) for row in await raw.fetch(_NUMBERS, numbers)}
+        book.numbers = {row["named"]: _link(row) for row in await raw.fetch(_NUMBERS, numbers)}
     ids = {k.message.message_id for k in batch if k.message.message_id}
     ids |= {i for k in batch for i in k.message.reported_message_ids}
     if ids:

@@ -21,6 +21,7 @@ from okienko.core.audit.log import record
 from okienko.core.csd.news import Poll
 from okienko.core.database import UNREACHABLE, raw_connection, transaction
 from okienko.core.limits import sweep
+from okienko.core.reconcile import wake_backlog
 from okienko.core.service import Service
 from okienko.core.site.digest import queue_digest
 from okienko.core.site.settings import SiteSettings
@@ -36,6 +37,7 @@ TWICE_AN_HOUR = "*/30 * * * *"
 """The digest may be due at any full hour."""
 FREQUENTLY = "*/5 * * * *"
 """So often that what strangers fill a table with is soon gone again."""
+MINUTELY = "* * * * *"
 _PATIENCE = timedelta(seconds=30)
 
 
@@ -76,6 +78,11 @@ async def _schedule(service: Service) -> None:
             await _sweep(service)
 
         manager.schedule("sweep_allowances", FREQUENTLY)(sweep_allowances)
+
+        async def acknowledge(_: Schedule) -> None:
+            await _acknowledge(service)
+
+        manager.schedule("acknowledge", MINUTELY)(acknowledge)
         await manager.run()
     finally:
         with contextlib.suppress(*UNREACHABLE, asyncpg.PostgresError):
@@ -107,6 +114,15 @@ async def _sweep(service: Service) -> None:
         await sweep(service.engine, service.now())
     except OkienkoError as error:
         log.warning("allowances not swept", action="sweep_allowances", problem=str(error))
+
+
+async def _acknowledge(service: Service) -> None:
+    """Whoever waits for a number from the CSD for too long is given okienko's own; and somebody is woken who registers."""
+    try:
+        await service.delivery.acknowledge()
+        await wake_backlog(service.engine)
+    except OkienkoError as error:
+        log.error("who waits for the CSD was not told", action="acknowledge", problem=str(error))  # noqa: TRY400  as above
 
 
 async def audit_start(service: Service, role: str) -> None:

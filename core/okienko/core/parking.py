@@ -18,6 +18,17 @@ from okienko.core.database import enqueue, raw_connection, transaction
 from okienko.core.jobs import Job
 from okienko.plugins.errors import MisconfiguredError, OkienkoError, PermanentError, TooLargeError, UnreadableError
 
+_PARKED = """
+SELECT p.id, p.job, p.ref, p.envelope_id, p.reason, p.problem, p.at, p.state, e.source, e.size FROM parked p
+LEFT JOIN envelope e ON e.id = p.envelope_id
+"""
+_CHOSEN = f"""
+{_PARKED} WHERE p.state = 'parked'
+AND (cardinality($1::bigint[]) = 0 OR EXISTS (SELECT FROM unnest($1, $2::bigint[]) AS r(a, z) WHERE p.id BETWEEN r.a AND r.z))
+AND ($3::timestamptz IS NULL OR p.at >= $3) AND ($4::timestamptz IS NULL OR p.at < $4)
+AND ($5::text IS NULL OR p.reason = $5) AND ($6::text IS NULL OR p.job = $6) ORDER BY p.id
+"""
+
 
 class ParkReason(StrEnum):
     """Why something is parked: the closed set of values of the metric's label."""
@@ -82,11 +93,32 @@ async def list_parked(engine: AsyncEngine, *, everything: bool = False) -> list[
     """Parked work, oldest first; with `everything` also what was replayed or dropped."""
     async with transaction(engine) as connection:
         raw = await raw_connection(connection)
+        rows = await raw.fetch(f"{_PARKED} WHERE p.state = 'parked' OR $1 ORDER BY p.id", everything)
+    return [Parked(**dict(row)) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Some of the parked work: what fits all that is given."""
+
+    ranges: tuple[tuple[int, int], ...] = ()
+    """First and last number of each; none: all numbers."""
+    since: datetime | None = None
+    until: datetime | None = None
+    """Parked at or after the one and before the other."""
+    reason: ParkReason | None = None
+    job: Job | None = None
+
+
+async def choose(engine: AsyncEngine, choice: Choice) -> list[Parked]:
+    """The parked work that the choice speaks of, oldest first; what was replayed or dropped is not among it."""
+    async with transaction(engine) as connection:
+        raw = await raw_connection(connection)
         rows = await raw.fetch(
-            "SELECT p.id, p.job, p.ref, p.envelope_id, p.reason, p.problem, p.at, p.state, e.source, e.size FROM parked p "
-            "LEFT JOIN envelope e ON e.id = p.envelope_id WHERE p.state = 'parked' OR $1 ORDER BY p.id",
-            everything,
-        )
+            _CHOSEN,
+            [first for first, _ in choice.ranges], [last for _, last in choice.ranges], choice.since, choice.until,
+            choice.reason.value if choice.reason else None, choice.job.value if choice.job else None,
+        )  # fmt: skip
     return [Parked(**dict(row)) for row in rows]
 
 

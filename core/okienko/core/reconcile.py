@@ -46,15 +46,31 @@ _OWED = {
 }
 """What each kind of job is owed for."""
 
+# NOT IN is hashed whatever the statistics say: after an outage there are thousands on both sides.
 _WITHOUT_JOB = """
 SELECT owed.id FROM ({owed}) AS owed
-WHERE NOT EXISTS (
-    SELECT FROM pgqueuer q WHERE q.entrypoint = $1 AND q.status IN ('queued', 'picked')
-    AND q.payload = convert_to(owed.id::text, 'UTF8'))
+WHERE convert_to(owed.id::text, 'UTF8') NOT IN (
+    SELECT q.payload FROM pgqueuer q WHERE q.entrypoint = $1 AND q.status IN ('queued', 'picked') AND q.payload IS NOT NULL)
 AND NOT ($1 <> 'sync' AND EXISTS (
     SELECT FROM parked p WHERE p.job = $1 AND p.ref = owed.id AND p.state IN ('parked', 'dropped')))
 """
 """A case's outbox says itself which of its rows are parked."""
+
+
+# A worker that was killed may have had the baton (see okienko.core.registering); its job is given to another only after a while.
+_BACKLOG = """
+SELECT c.id FROM cases c WHERE c.state = 'decided' AND NOT EXISTS (
+    SELECT FROM parked p WHERE p.job = 'register' AND p.ref = c.id AND p.state IN ('parked', 'dropped'))
+AND NOT EXISTS (SELECT FROM pgqueuer q WHERE q.entrypoint = 'register' AND q.status = 'queued' AND q.execute_after <= now())
+ORDER BY c.seq LIMIT 1
+"""
+
+
+async def wake_backlog(engine: AsyncEngine) -> None:
+    """When cases wait and none of their jobs is due, one more is queued for the oldest: whoever gets it drains what it can."""
+    async with transaction(engine) as connection:
+        raw = await raw_connection(connection)
+        await enqueue(connection, Job.REGISTER, [str(row["id"]) for row in await raw.fetch(_BACKLOG)])
 
 
 async def reconcile(engine: AsyncEngine) -> int:

@@ -89,7 +89,12 @@ cases = sa.Table(
     sa.Column("queue", sa.Text),
     sa.Column("assignee", sa.Text),
     sa.Column("edited_at", _TIME, comment="When a person last changed a field here"),
+    sa.Column("number", sa.Text, comment="okienko's own lasting number, once it was used"),
+    sa.Column("acknowledged_at", _TIME, comment="When the person was told `number`, before the CSD gave one"),
+    sa.Column("asked_at", _TIME, comment="When the CSD was last asked to create its ticket"),
     sa.Index("ix_cases_csd_number", "csd_number"),
+    sa.Index("ix_cases_number", "number"),
+    sa.Index("ix_cases_waiting", "seq", postgresql_where=sa.text("state = 'decided'")),
     sa.Index("ix_cases_opened_at", "opened_at"),
     sa.Index("ix_cases_unanswered", "requester_address", postgresql_where=sa.text("state = 'decided'")),
     sa.Index("ix_cases_request_key", "request_key", postgresql_where=sa.text("request_key IS NOT NULL AND state <> 'closed'")),
@@ -297,6 +302,7 @@ parked = sa.Table(
     sa.Column("ended_at", _TIME),
     sa.Column("ended_by", sa.Text),
     sa.Index("ix_parked_open", "at", postgresql_where=sa.text("state = 'parked'")),
+    sa.Index("ix_parked_ref", "ref"),
 )
 
 closing = sa.Table(
@@ -451,4 +457,13 @@ allowance = sa.Table(
     sa.Column("key", sa.LargeBinary, primary_key=True),
     sa.Column("spent_until", _TIME, nullable=False, index=True),
     comment="How much of a limit somebody has used up; a row whose time is over says nothing and goes",
+)
+
+pace = sa.Table(
+    "pace",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("next_at", _TIME, nullable=False),
+    sa.Column("held_until", _TIME, nullable=False),
+    comment="One row for each system whose requests are counted: when the next may be sent",
 )

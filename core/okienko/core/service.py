@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from importlib.metadata import entry_points, version
@@ -26,10 +27,12 @@ from okienko.core.audit import keys as audit_keys
 from okienko.core.audit.keyring import KeySource
 from okienko.core.audit.vault import Vault
 from okienko.core.calls import Calls
+from okienko.core.csd.breaker import Breaker
 from okienko.core.delivery import Delivery
 from okienko.core.embedded import EmbeddedPostgres
 from okienko.core.envelopes import sweep
 from okienko.core.intake import DurableIntake
+from okienko.core.pacing import shared_paces
 from okienko.core.pipeline import Pipeline
 from okienko.core.recovery import Recovery, sender_proof
 from okienko.core.repeats import RequestKeys
@@ -57,6 +60,8 @@ class Service:
     plugins: Plugins
     intake: DurableIntake
     worker: Worker
+    delivery: Delivery
+    calls: Calls
     vault: Vault
     anchors: Path
     recovery: Recovery
@@ -65,7 +70,6 @@ class Service:
     environ: Mapping[str, str]
     now: Callable[[], datetime]
     csd: CsdBackend
-    calls: Calls
 
 
 @asynccontextmanager
@@ -130,6 +134,8 @@ def load_plugins(
     """Load the configured plugins and refuse settings that belong to nobody."""
     refuse_unknown(environ, [point.name for point in entry_points(group="okienko")])
     context = PluginContext(home=settings.home, environ=environ, now=now, database=engine)
+    if engine is not None:
+        context = replace(context, paces=shared_paces(engine, settings.csd_requests_per_hour, settings.csd_burst))
     plugins = Plugins.load(
         context, only=settings.plugins, disabled=settings.disabled_plugins, required=settings.required_plugins
     )
@@ -161,6 +167,7 @@ async def open_service(
         policies = [pick(plugins.policies, name, "OKIENKO_POLICIES") for name in settings.policies]
         await csd.start()
         calls = Calls(settings.plugin_timeout, on_stop=plugins.stop, on_resume=plugins.resume)
+        calls.guard(csd, csd_breaker(csd.name))
         site = load_settings(SiteSettings, environ)
         ring = vault.source.load()
         older = [key.derive("links") for key in ring.keys if key.purpose == "vault"]
@@ -177,6 +184,7 @@ async def open_service(
         delivery = Delivery(
             engine, now, channels=plugins.channels, csd=csd, pack=pack, links=links,
             message_domain=settings.message_domain, spool=settings.home / "spool", csd_policy=dict(settings.csd_policy.items()), calls=calls,
+            patience=timedelta(minutes=settings.csd_patience_minutes), doubt=timedelta(seconds=settings.csd_doubt_seconds),
         )  # fmt: skip
         verifying = find_verifying(plugins, settings, environ)
         recovery = Recovery.build(
@@ -189,14 +197,15 @@ async def open_service(
             plugins=plugins,
             intake=DurableIntake(engine, now, max_size=settings.max_message_size, batch_size=settings.batch_size),
             worker=Worker(engine, pipeline, delivery, recovery, batch_size=settings.batch_size),
+            delivery=delivery,
             recovery=recovery,
+            calls=calls,
             vault=vault,
             anchors=anchor_folder(settings),
             verifying=verifying,
             environ=environ,
             now=now,
             csd=csd,
-            calls=calls,
         )
         try:
             yield service
@@ -204,6 +213,21 @@ async def open_service(
             await identity.close()
             if verifying is not None:
                 await verifying.close()
+
+
+def csd_breaker(name: str, clock: Callable[[], float] = time.monotonic) -> Breaker:
+    """The breaker before a CSD, whose state is logged and shown in the metrics."""
+    metrics.BREAKER_OPEN.labels(name).set(0)
+
+    def changed(is_open: bool) -> None:  # noqa: FBT001  the breaker's signature
+        metrics.BREAKER_OPEN.labels(name).set(is_open)
+        if is_open:
+            metrics.BREAKER_TRIPS.labels(name).inc()
+            log.error("the CSD does not answer and is left alone", action="breaker_open", plugin=name)
+        else:
+            log.info("the CSD answers again", action="breaker_close", plugin=name)
+
+    return Breaker(f"the CSD {name}", clock=clock, on_change=changed)
 
 
 def find_verifying(plugins: Plugins, settings: CoreSettings, environ: Mapping[str, str]) -> Verifying | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import platformdirs
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, PositiveInt, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from okienko.core.csd.merge import Rule
@@ -48,6 +48,23 @@ class CoreSettings(PluginSettings):
         description="Plugins without which the service does not start",
     )
     csd: str = Field(default="builtin", description="CSD backend that cases are registered in")
+    csd_requests_per_hour: dict[str, PositiveInt] = Field(
+        default_factory=dict,
+        description="Requests an hour that a CSD allows all processes together, by its backend's name as JSON; unset: no limit of ours",
+    )
+    csd_burst: int = Field(
+        default=10, ge=1, le=1000, description="How many of an hour's requests may come at once after a rest"
+    )
+    csd_patience_minutes: int = Field(
+        default=5,
+        ge=1,
+        description="Minutes a case waits for the CSD before the person is told okienko's own number; at once when the CSD is down",
+    )
+    csd_doubt_seconds: int = Field(
+        default=30,
+        ge=1,
+        description="Longest that a CSD may take to finish what it began: so long a lost answer is only looked for, not asked for again",
+    )
     identity: str = Field(default="manual", description="Identity backend that reset actions go to")
     procedure: str = Field(default="puesc", description="Procedure pack that decides")
     verifier: str = Field(default="signature", description="Who checks signed applications")

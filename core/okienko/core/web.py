@@ -80,6 +80,8 @@ def make_app(service: Service, site: Site | None = None) -> Starlette:
         degraded = {s.name: s.problem for s in service.plugins.statuses if s.state in ("failed", "stopped")}
         body = {
             "ready": not problems, "version": version("okienko"), "problems": problems, "failed_plugins": degraded,
+            # Ready all the same: intake goes on.
+            "resting": service.calls.resting(),
         }  # fmt: skip
         return JSONResponse(body, status_code=503 if problems else 200)
 

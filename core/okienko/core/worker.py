@@ -26,7 +26,7 @@ from okienko.core.database import UNREACHABLE, raw_connection, transaction
 from okienko.core.delivery import Delivery
 from okienko.core.jobs import Job, backoff
 from okienko.core.pipeline import Pipeline
-from okienko.core.reconcile import reconcile
+from okienko.core.reconcile import reconcile, wake_backlog
 from okienko.core.recovery import Recovery
 from okienko.metrics import catalogue as metrics
 from okienko.plugins.errors import TransientError
@@ -104,6 +104,7 @@ class Worker:
             if self._stopping.is_set():
                 return
             await reconcile(self._engine)
+            await wake_backlog(self._engine)
             watcher = asyncio.create_task(_stop_when(lost, manager))
             try:
                 await manager.run(

@@ -50,6 +50,15 @@ APPROVALS_FORGED = Counter(
     "Approvals that were found with a missing or wrong seal, and not counted",
     registry=REGISTRY,
 )
+BREAKER_OPEN = Gauge(
+    "okienko_csd_breaker_open",
+    "1 while this process leaves the CSD alone because it does not answer",
+    ["backend"],
+    registry=REGISTRY,
+)
+BREAKER_TRIPS = Counter(
+    "okienko_csd_breaker_trips", "How often this process began to leave the CSD alone", ["backend"], registry=REGISTRY
+)
 RETRIES = Counter("okienko_job_retries", "Jobs put back after a transient failure", ["job"], registry=REGISTRY)
 STEP_SECONDS = Histogram(
     "okienko_step_duration_seconds",

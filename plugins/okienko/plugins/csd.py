@@ -218,7 +218,8 @@ class CsdBackend(Protocol):
         """Register them in their order; the answer has a number for each. The same correlation id twice gives one number.
 
         Look up before creating and after any ambiguous answer (`okienko.plugins.csdonce.OnceOnly` does both).
-        What was registered before a failure is found by `find`.
+        What was registered before a failure is found by `find`. PaceError says that nothing is in doubt: each request that was
+        sent was answered.
         """
         ...
 

@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 
 from okienko.plugins.csd import Registration
 from okienko.plugins.errors import MisconfiguredError, TransientError
+from okienko.plugins.pace import PaceError
 from okienko.schemas import CsdRef
 
 
@@ -61,6 +62,8 @@ class OnceOnly:
         async with self._turns:
             try:
                 return await self._create_one(registration)
+            except PaceError:
+                raise  # nothing was asked
             except TransientError as doubtful:
                 key = registration.correlation_id
                 try:
@@ -73,5 +76,12 @@ class OnceOnly:
 
 
 def _gravity(error: BaseException) -> int:
-    """Wrong settings stop everything; what may work later is tried again, and then shows what is permanently refused."""
-    return 2 if isinstance(error, MisconfiguredError) else 1 if isinstance(error, TransientError) else 0
+    """Wrong settings stop everything; what may work later is tried again, and then shows what is permanently refused.
+
+    A missing turn is told only when nothing is in doubt.
+    """
+    if isinstance(error, MisconfiguredError):
+        return 3
+    if isinstance(error, PaceError):
+        return 1
+    return 2 if isinstance(error, TransientError) else 0

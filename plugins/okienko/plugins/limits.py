@@ -4,13 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import threading
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import TypeVar
 
 from okienko.plugins.errors import OkienkoError, PermanentError, TransientError
 
 T = TypeVar("T")
+
+LONGEST_WAITS = 60.0
+"""Seconds that one call may spend, all in all, waiting for its turns."""
+
+
+class _Allowance:
+    def __init__(self, limit: asyncio.Timeout) -> None:
+        self.limit = limit
+        self.left = LONGEST_WAITS
+
+
+_ALLOWANCE: ContextVar[_Allowance | None] = ContextVar("_ALLOWANCE", default=None)
+
+
+def patience() -> float:
+    """Seconds that the call in hand may still wait for its turn; without end outside of `guarded`."""
+    allowance = _ALLOWANCE.get()
+    return math.inf if allowance is None or allowance.limit.when() is None else allowance.left
+
+
+def waits(seconds: float) -> None:
+    """Say, before waiting for one's turn, for how long: the call's time limit moves by as much. At most `patience()`."""
+    allowance = _ALLOWANCE.get()
+    if allowance is not None and (when := allowance.limit.when()) is not None and not allowance.limit.expired():
+        allowance.left -= seconds
+        allowance.limit.reschedule(when + seconds)
 
 
 async def guarded(call: Awaitable[T], *, plugin: str, operation: str, seconds: float) -> T:
@@ -20,6 +48,7 @@ async def guarded(call: Awaitable[T], *, plugin: str, operation: str, seconds: f
     anything else is the plugin's bug and becomes PermanentError, because trying again would not mend it.
     """
     limit = asyncio.timeout(seconds)
+    token = _ALLOWANCE.set(_Allowance(limit))
     try:
         async with limit:
             return await call
@@ -35,6 +64,8 @@ async def guarded(call: Awaitable[T], *, plugin: str, operation: str, seconds: f
         # The message stays out: it may quote a person's text or a secret. The cause carries it for the debugger.
         text = f"plugin {plugin}: {operation} failed with an unexpected {type(error).__name__}"
         raise PermanentError(text) from error
+    finally:
+        _ALLOWANCE.reset(token)
 
 
 async def in_thread(function: Callable[[], T], *, plugin: str, operation: str, seconds: float) -> T:

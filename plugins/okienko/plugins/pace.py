@@ -14,12 +14,16 @@ from typing import Protocol, runtime_checkable
 from okienko.plugins.errors import TransientError
 
 
+class PaceError(TransientError):
+    """It is not our turn yet, and nothing was asked of the system: this says nothing about how it is."""
+
+
 @runtime_checkable
 class Pace(Protocol):
     """The turn-taking before one system."""
 
     async def turn(self) -> None:
-        """Return when a request may be sent. Raises TransientError with `retry_after` when that is too far away to wait for."""
+        """Return when a request may be sent. Raises PaceError with `retry_after` when that is too far away to wait for."""
         ...
 
     async def hold(self, seconds: float) -> None:
@@ -53,7 +57,7 @@ class LocalPace:
         at = max(self._next, now - self._step * self._burst, self._held)
         wait = at - now
         if wait > self._longest_wait:
-            raise TransientError(f"the agreed pace allows the next request in {wait:.0f} s", retry_after=wait)
+            raise PaceError(f"the agreed pace allows the next request in {wait:.0f} s", retry_after=wait)
         self._next = at + self._step
         if wait > 0:
             await self._sleep(wait)

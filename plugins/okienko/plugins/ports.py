@@ -126,7 +126,7 @@ class MessageFacts:
     by_reference: tuple[CaseLink, ...] = ()
     """Cases tied to its In-Reply-To and References, nearest first; siblings of a mail never seen are among them."""
     by_number: tuple[CaseLink, ...] = ()
-    """Cases whose CSD number stands in its subject."""
+    """Cases whose number, the CSD's or okienko's own, stands in its subject."""
     by_report: tuple[CaseLink, ...] = ()
     """Cases whose notification a delivery report is about."""
     answers_today: int = 0
@@ -196,6 +196,8 @@ class NotificationContext:
     """The login that the account gets, when it gets another one."""
     deadline: UtcDatetime | None = None
     """When the change happens (LOGIN_CHANGE) or the link ends (ACTIVATION)."""
+    own_number: str | None = None
+    """okienko's own number of the case, when the person is or was told it because the CSD gave none in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +231,11 @@ class ProcedurePack(Protocol):
         ...
 
     def numbers_in(self, text: str) -> tuple[str, ...]:
-        """CSD numbers that stand in a text, in the order found, normalised as the CSD writes them."""
+        """CSD numbers and okienko's own that stand in a text, in the order found, normalised as they are written by us."""
+        ...
+
+    def own_number(self, seq: int) -> str:
+        """okienko's own number of the case that was the `seq`-th to come; in capitals, found again by `numbers_in`."""
         ...
 
     def render(self, kind: NotificationKind, context: NotificationContext) -> RenderedText:

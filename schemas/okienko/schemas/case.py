@@ -68,5 +68,7 @@ class Case(Model):
     person: Person | None = None
     decision: Decision
     csd: CsdRef | None = None
+    number: str | None = None
+    """okienko's own lasting number, once the person or the CSD was told it."""
     opened_at: UtcDatetime
     closed_at: UtcDatetime | None = None

@@ -12,6 +12,8 @@ from okienko.schemas.message import Address
 class NotificationKind(StrEnum):
     """Which of the procedure's messages it is (rule T5 and the reply to a miss)."""
 
+    RECEIVED = "received"
+    """Mail 1 when the CSD cannot give a number yet: okienko's own number. `registered` follows."""
     REGISTERED = "registered"
     UNMET = "unmet"
     CLOSED = "closed"

@@ -64,6 +64,8 @@ def _head(case: Mapping[str, Any]) -> Iterator[str]:
     yield f"  opened    {_stamp(case['opened_at'])}"
     if case["closed_at"]:
         yield f"  closed    {_stamp(case['closed_at'])}"
+    if case.get("number"):
+        yield f"  number    {clean(case['number'])}, okienko's own"
     yield f"  id        {case['id']}"
 
 

@@ -209,7 +209,7 @@ def _templates(pack: ProcedurePack) -> Finding:
     subject = f"procedure {pack.name}"
     try:
         for kind in NotificationKind:
-            pack.render(kind, NotificationContext(case, solution="próba"))
+            pack.render(kind, NotificationContext(case, solution="próba", own_number=pack.own_number(0)))
     except OkienkoError as error:
         return Finding(subject, Severity.ERROR, str(error), "correct the template")
     return Finding(subject, Severity.OK, f"the pack loads and its {len(NotificationKind)} messages can be written")

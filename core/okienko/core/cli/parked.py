@@ -6,13 +6,15 @@ import asyncio
 import getpass
 import sys
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from okienko.core import envelopes, parking
 from okienko.core.cli.output import JsonOption, clean, print_json, print_table
-from okienko.core.parking import ParkReason
+from okienko.core.jobs import Job
+from okienko.core.parking import Choice, ParkReason
 from okienko.core.service import open_service
 from okienko.plugins.errors import PermanentError
 
@@ -50,9 +52,27 @@ def add_to(app: typer.Typer) -> None:
         asyncio.run(_show(number, raw, as_json))
 
     @group.command()
-    def replay(numbers: IdsArgument, as_json: JsonOption = False) -> None:
-        """Put parked work back in the queue; a running worker does it again."""
-        asyncio.run(_end(numbers, "replayed", as_json))
+    def replay(
+        numbers: Annotated[
+            list[str] | None,
+            typer.Argument(metavar="[ID|FIRST-LAST]…", help="Numbers from `okienko parked list`, or ranges of them"),
+        ] = None,
+        since: Annotated[datetime | None, typer.Option(help="Parked then or later (UTC)")] = None,
+        until: Annotated[datetime | None, typer.Option(help="Parked before then (UTC)")] = None,
+        reason: Annotated[ParkReason | None, typer.Option(help="Parked for this reason")] = None,
+        job: Annotated[Job | None, typer.Option(help="This kind of job")] = None,
+        dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be replayed")] = False,
+        as_json: JsonOption = False,
+    ) -> None:
+        """Put parked work back in the queue: these numbers, or all that the options fit. A running worker does it again."""
+        if not numbers and not any((since, until, reason, job)):
+            raise typer.BadParameter("say which: numbers, --since, --until, --reason or --job")
+        singles = [int(n) for n in numbers or () if n.isascii() and n.isdigit()]
+        if singles and len(singles) == len(numbers or ()) and not any((since, until, reason, job, dry_run)):
+            asyncio.run(_end(singles, "replayed", as_json))
+            return
+        choice = Choice(tuple(map(_range, numbers or ())), _utc(since), _utc(until), reason, job)
+        asyncio.run(_replay(choice, dry_run, as_json))
 
     @group.command()
     def drop(numbers: IdsArgument, as_json: JsonOption = False) -> None:
@@ -92,6 +112,39 @@ async def _show(number: int, raw: bool, as_json: bool) -> None:  # noqa: FBT001 
         async with envelopes.load(service.engine, [found[0].envelope_id], spool=spool, finished=True) as loaded:
             for piece in loaded[0].raw.chunks():
                 sys.stdout.buffer.write(piece)
+
+
+async def _replay(choice: Choice, dry_run: bool, as_json: bool) -> None:  # noqa: FBT001  options' values
+    async with open_service() as service:
+        chosen = await parking.choose(service.engine, choice)
+        if not dry_run:
+            ids = [item.id for item in chosen]
+            done = set(await parking.replay(service.engine, ids, service.now(), getpass.getuser()))
+            chosen = [item for item in chosen if item.id in done]
+    result = "would be replayed" if dry_run else "replayed"
+    if as_json:
+        for item in chosen:
+            print_json({"id": item.id, "job": item.job, "ref": str(item.ref), "result": result.replace(" ", "_")})
+        return
+    items = [asdict(item) | {"result": result, "since": f"{item.at:%Y-%m-%d %H:%M}Z"} for item in chosen]
+    print_table(
+        items,
+        ("id", "since", "job", "reason", "result", "problem"),
+        empty="Nothing parked fits that.",
+        flexible=("problem",),
+    )
+
+
+def _range(text: str) -> tuple[int, int]:
+    first, dash, last = text.partition("-")
+    try:
+        return int(first), int(last if dash else first)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is neither a number nor a range such as 12-40") from None
+
+
+def _utc(time: datetime | None) -> datetime | None:
+    return time if time is None or time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _describe(item: parking.Parked) -> None:

@@ -205,7 +205,7 @@ class Syncing:
         own = cases.to_case(work.row).csd
         ref = work.ref
         if own is None or ref is None:
-            own = ref = (await find_or_create(self._calls, self._csd, [work.row]))[case_id]
+            own = ref = await find_or_create(self._calls, self._csd, self._pack, work.row)
         target = ref
         await self._calls.call(self._csd, "reopen", lambda: self._csd.reopen(target, REOPEN_REASON))
         now = self._now()

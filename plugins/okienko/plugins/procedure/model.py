@@ -88,6 +88,13 @@ class Number(Model):
     words: list[Keyword] = Field(default_factory=list, description="Words that may stand between prefix and digits")
 
 
+class OwnNumber(Model):
+    """How okienko's own case numbers look; people are told them while the CSD gives none."""
+
+    prefix: str = Field(default="OK", pattern=r"^[A-Z]{1,8}$")
+    digits: int = Field(default=9, ge=6, le=18, description="Filled with zeros to this many digits")
+
+
 class Meaning(Model):
     """What a message means, told from its folded text (subject and body)."""
 
@@ -157,6 +164,7 @@ class PackFile(Model):
     desk: Desk
     deadlines: Deadlines
     number: Number
+    own_number: OwnNumber = Field(default_factory=OwnNumber)
     recovery: Recovery
     self_service: Meaning = Field(description="Rule C")
     complaint: Meaning = Field(description="Rule S3")

@@ -14,7 +14,7 @@ from pathlib import Path
 from okienko.plugins.ports import Classification, Evidence, NotificationContext, RenderedText
 from okienko.plugins.procedure.identical import after_folded, folded, normal, phrase_pattern, squeezed
 from okienko.plugins.procedure.meaning import MeaningTest
-from okienko.plugins.procedure.model import Number, PackFile
+from okienko.plugins.procedure.model import Number, OwnNumber, PackFile
 from okienko.plugins.procedure.names import NameReader
 from okienko.plugins.procedure.quoting import unquoted
 from okienko.plugins.procedure.render import Templates
@@ -73,7 +73,8 @@ class DeclaredPack:
         self._number = pack.number
         self._solutions = pack.solutions
         self._closed_without_words = pack.closed_without_words
-        self._numbers = _number_pattern(pack.number)
+        self._own = pack.own_number
+        self._numbers = re.compile(f"{_number_pattern(pack.number)}|{_own_pattern(pack.own_number)}", re.IGNORECASE)
 
     def classify(self, message: InboundMessage) -> Classification:
         """See ProcedurePack. Order: C, A and B, S3, S2, follow-up, S1."""
@@ -195,9 +196,15 @@ class DeclaredPack:
 
     def numbers_in(self, text: str) -> tuple[str, ...]:
         """See ProcedurePack."""
-        number = self._number
-        found = (f"{number.prefix}{digits.zfill(number.digits)}" for digits in self._numbers.findall(text))
+        found = []
+        for match in self._numbers.finditer(text):
+            look, digits = (self._own, match["own"]) if match["own"] else (self._number, match["csd"])
+            found.append(f"{look.prefix}{digits.zfill(look.digits)}")
         return tuple(dict.fromkeys(found))
+
+    def own_number(self, seq: int) -> str:
+        """See ProcedurePack."""
+        return f"{self._own.prefix}{seq:0{self._own.digits}}"
 
     def render(self, kind: NotificationKind, context: NotificationContext) -> RenderedText:
         """See ProcedurePack."""
@@ -218,9 +225,14 @@ def _said(person: Person) -> int:
     return named + (named and person.birth_year is not None)
 
 
-def _number_pattern(number: Number) -> re.Pattern[str]:
-    gap = r"[\s:#.–-]{0,3}"
+_GAP = r"[\s:#.–-]{0,3}"
+
+
+def _number_pattern(number: Number) -> str:
     words = "".join(rf"|{re.escape(word)}" for word in number.words)
-    return re.compile(
-        rf"(?<![^\W_]){number.prefix}{gap}(?:(?:(?!){words}){gap})?([0-9]{{4,18}})(?![0-9])", re.IGNORECASE
-    )
+    return rf"(?<![^\W_]){number.prefix}{_GAP}(?:(?:(?!){words}){_GAP})?(?P<csd>[0-9]{{4,18}})(?![0-9])"
+
+
+def _own_pattern(own: OwnNumber) -> str:
+    # With all its zeros: a short prefix and a few digits may be anything.
+    return rf"(?<![^\W_]){own.prefix}{_GAP}(?P<own>[0-9]{{{own.digits},18}})(?![0-9])"

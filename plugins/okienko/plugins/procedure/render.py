@@ -29,12 +29,15 @@ class _Trial:
     link: str | None = None
     new_login: str | None = None
     deadline: datetime | None = None
+    own_number: str | None = None
 
     FULL: ClassVar[_Trial]
     EMPTY: ClassVar[_Trial]
 
 
-_Trial.FULL = _Trial("trial", "https://trial.invalid/", "trial@trial.invalid", datetime(2026, 1, 5, 8, tzinfo=UTC))
+_Trial.FULL = _Trial(
+    "trial", "https://trial.invalid/", "trial@trial.invalid", datetime(2026, 1, 5, 8, tzinfo=UTC), "trial"
+)
 _Trial.EMPTY = _Trial()
 
 
@@ -83,6 +86,7 @@ class Templates:
         try:
             return self._templates[kind].render(
                 number=number,
+                own_number=context.own_number,
                 kind=case_kind.value,
                 procedure=procedure.value if procedure else None,
                 unmet=unmet,
