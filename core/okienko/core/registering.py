@@ -380,7 +380,7 @@ class Registering:
         owed += [(i, Kind.REOPEN, None) for i in dict.fromkeys(m["case_id"] for m in merged) if i not in refs]
         if Capability.PENDING in self._csd.capabilities:
             waits = CaseState.AWAITING_REQUESTER.value
-            owed += [(i, Kind.FIELDS, None) for i, _, _, state, _ in updates if state == waits]
+            owed += [(i, Kind.FIELDS, None) for i, _, _, state, _, _ in updates if state == waits]
         await outbox.put(raw, owed, now)
         await outbox.wake(connection, await outbox.with_work(raw, [row["id"] for row in rows]))
 

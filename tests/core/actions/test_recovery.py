@@ -75,7 +75,7 @@ async def test_a_backend_that_mails_its_own_link(counter: Counter) -> None:
     counter.bench.build(identity=backend)
     await counter.ask()
     await counter.approve(ADA)
-    await counter.bench.until("close")
+    await counter.bench.until("sync")
     await counter.bench.step()
     assert backend.activations == [], "mail 2 has not gone yet"
     await counter.bench.settle()

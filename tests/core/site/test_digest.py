@@ -59,12 +59,14 @@ class Post:
         self.desk = desk
         self.relay = relay
         settings = EmailSettings(relay_host="127.0.0.1", relay_port=relay.port, relay_tls="none")
+        self.folder = folder
         self.channel = EmailChannel(settings, folder)
 
     def delivery(self, engine: AsyncEngine | None = None, *, channels: Any = None) -> Delivery:
         return Delivery(
             engine or self.desk.engine, self.desk.clock, channels={"email": self.channel} if channels is None else channels,
             csd=MemoryCsd(), pack=PACK, links=self.desk.links, message_domain="okienko.invalid", calls=Calls(5),
+            spool=self.folder, csd_policy={},
         )  # fmt: skip
 
     async def queue(self, *to: str, engine: AsyncEngine | None = None, **more: object) -> int:

@@ -12,14 +12,18 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
+from okienko.core.calls import Calls
 from okienko.core.cli.app import app
 from okienko.core.database import make_engine
 from okienko.core.web import make_app
+from okienko.plugins.testing import MemoryCsd
 from rigs.site import Desk
 
 
 async def test_the_shell_keeps_its_own_addresses(desk: Desk) -> None:
-    service: Any = SimpleNamespace(engine=desk.engine, plugins=SimpleNamespace(statuses=[]))
+    service: Any = SimpleNamespace(
+        engine=desk.engine, plugins=SimpleNamespace(statuses=[]), now=desk.clock, csd=MemoryCsd(), calls=Calls(5)
+    )
     shell = httpx.ASGITransport(app=make_app(service, desk.site))
     async with httpx.AsyncClient(transport=shell, base_url="http://10.0.0.9:8080") as probe:
         # Probes come by address: the check of the host name guards the pages only.

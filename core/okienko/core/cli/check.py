@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from dataclasses import asdict
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import typer
@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from okienko.core import database
 from okienko.core.audit import health
 from okienko.core.audit import keys as audit_keys
+from okienko.core.cli.checkcsd import run_csd_checks
 from okienko.core.cli.output import JsonOption, print_json, print_table
 from okienko.core.database import raw_connection, transaction
 from okienko.core.service import (
@@ -51,9 +52,15 @@ def add_to(app: typer.Typer) -> None:
     """Add the command."""
 
     @app.command()
-    def check(as_json: JsonOption = False) -> None:
+    def check(
+        part: Annotated[
+            Literal["csd"] | None, typer.Argument(help="Only this: a CSD and every line of its mapping")
+        ] = None,
+        name: Annotated[str | None, typer.Argument(help="Which CSD", show_default="that of OKIENKO_CSD")] = None,
+        as_json: JsonOption = False,
+    ) -> None:
         """Try every setting, connection and mapping; each problem with its cure. Exit 1 if anything is wrong."""
-        findings = asyncio.run(run_checks(os.environ))
+        findings = asyncio.run(run_csd_checks(os.environ, name) if part else run_checks(os.environ))
         if as_json:
             for finding in findings:
                 print_json(asdict(finding))

@@ -6,6 +6,7 @@ file name, which Znuny looks at last. The error that comes says which part befor
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, tzinfo
 from typing import Any
 from uuid import uuid4
@@ -37,27 +38,37 @@ async def check(wire: ZnunyWire, file: MappingFile, zone: tzinfo) -> list[Findin
     probe = _Probe(wire, m)
     for key, queue in m.queues.items():
         findings += await probe.one(file.where("queues", key), f"queue {queue!r}", Queue=queue)
+    probe.settle("Queue")
     if "default" not in m.queues:
         findings.append(
             Finding(
                 file.where("queues"), Severity.WARNING, "there is no default queue", "add default = … under [queues]"
             )
         )
-    for key, name in m.types.items():
-        findings += await probe.one(file.where("types", key), f"type {name!r}", Type=name)
     for status, name in m.states.write.items():
         pending = {"PendingTime": {"Diff": 60}} if status is TicketStatus.PENDING else {}
         findings += await probe.one(
             file.where("states", "write", status.value), f"state {name!r}", State=name, **pending
         )
+    probe.settle("State")
     for name in m.states.read:
         findings += await probe.one(file.where("states", "read", name), f"state {name!r}", State=name)
     for priority, name in m.priorities.items():
         findings += await probe.one(file.where("priorities", priority.value), f"priority {name!r}", Priority=name)
-    findings += await probe.field(file.where("correlation"), m.correlation, uuid4().hex)
+    probe.settle("Priority")
+    for key, name in m.types.items():
+        findings += await probe.one(file.where("types", key), f"type {name!r}", Type=name)
+    if not listed:
+        findings += await probe.field(file.where("correlation"), m.correlation, uuid4().hex)
     for place, field in enumerate(m.fields):
         for value in field.values.values() or [field.default or "x"]:
-            findings += await probe.field(file.where("fields", place, "name"), field.name, value)
+            part = "values" if field.values else "default"
+            found = await probe.field(file.where("fields", place, part), field.name, value)
+            if found and "no dynamic field" in found[0].message:
+                # Said once, at its name.
+                findings += [replace(found[0], subject=file.where("fields", place, "name"))]
+                break
+            findings += found
     return findings
 
 
@@ -85,6 +96,11 @@ class _Probe:
             "State": mapping.status_out(TicketStatus.OPEN), "Priority": next(iter(mapping.priorities.values()), "3 normal"),
             "CustomerUser": "check@example.invalid",
         }  # fmt: skip
+        self._good: dict[str, dict[str, Any]] = {}
+
+    def settle(self, name: str) -> None:
+        """From now on the ticket has a value that Znuny took: a wrong one would hide what it looks at later."""
+        self._base |= self._good.get(name, {})
 
     async def one(self, where: str, what: str, **changed: Any) -> list[Finding]:
         """The finding for one value of the ticket."""
@@ -100,6 +116,7 @@ class _Probe:
         if f"Ticket->{name}" in text:
             cure = "correct the name in the mapping (capitals and spaces count), or make it in Znuny and set it valid"
             return [Finding(where, Severity.ERROR, f"Znuny has no valid {what}", cure)]
+        self._good.setdefault(name, changed)
         return []
 
     async def field(self, where: str, name: str, value: str) -> list[Finding]:
