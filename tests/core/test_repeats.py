@@ -241,7 +241,7 @@ async def test_administrators_see_how_much_more_came_in(counter: Counter) -> Non
     await counter.ask_for_new_login()
     for n in range(3):
         await counter.ask(letter(BODY_B, f"obcy{n}@obca.example", attachments=[APPLICATION], proof=None))
-    queue = Queue(counter.bench.engine)
+    queue = Queue(counter.bench.engine, counter.bench.seals)
     (line,) = (await queue.page([ActionState.WAITING], limit=10)).lines
     whole = await queue.whole(line.id)
     assert (line.further, whole.further.repeats, whole.further.others) == (4, 1, 3)

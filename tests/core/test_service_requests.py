@@ -290,7 +290,7 @@ async def test_another_name_on_the_account_must_be_checked(counter: Counter) -> 
 
 
 async def report(counter: Counter) -> dict[str, Any]:
-    (action,) = await desk.list_actions(counter.bench.engine, everything=True)
+    (action,) = await desk.list_actions(counter.bench.engine, counter.bench.seals, everything=True)
     shown: dict[str, Any] = action["report"]
     return shown
 
@@ -307,7 +307,7 @@ async def test_what_people_see_of_the_report(counter: Counter) -> None:
             }
         ],
     }  # fmt: skip
-    shown = await desk.show_action(counter.bench.engine, (await counter.action()).frozen.action_id)
+    shown = await desk.show_action(counter.bench.engine, counter.bench.seals, (await counter.action()).frozen.action_id)
     lines = list(describe(shown | {"approvals_wanted": 2}))
     assert f"  PESEL     {counter.pesel.masked} is carried by:" in lines
     assert f"    {JAN} (account {counter.jan.ref}; locked; the applicant's name): release from" in lines
@@ -399,7 +399,11 @@ async def test_the_report_is_part_of_what_is_approved(counter: Counter, tamper: 
     await counter.bench.rows(f"{tamper} RETURNING 1")
     with pytest.raises(TamperedError):
         await counter.bench.recovery.approvals.approve(
-            action.frozen.action_id, ADA, digest=action.frozen.digest, checked=()
+            action.frozen.action_id,
+            ADA,
+            digest=action.frozen.digest,
+            decision=action.frozen.decision_sha256,
+            checked=(),
         )
     assert counter.jan.person.pesel == counter.pesel
 

@@ -66,9 +66,13 @@ async def decision(counter: Counter) -> Decision:
 async def test_what_is_typed_is_decided_and_its_typist_does_not_approve(counter: Counter) -> None:
     case_id = await scanned(counter)
     before = await counter.action()
-    assert before.frozen.must_check == ("B3", "B6", "B7")
+    assert before.frozen.must_check == ("B3", "B5", "B6", "B7")
     await counter.bench.recovery.approvals.approve(
-        before.frozen.action_id, ADA, digest=before.frozen.digest, checked=before.frozen.must_check
+        before.frozen.action_id,
+        ADA,
+        digest=before.frozen.digest,
+        decision=before.frozen.decision_sha256,
+        checked=before.frozen.must_check,
     )
 
     await types(counter, case_id)
@@ -85,14 +89,21 @@ async def test_what_is_typed_is_decided_and_its_typist_does_not_approve(counter:
     )
     assert (await counter.case())["state"] == "registered"
 
-    approvals, digest = counter.bench.recovery.approvals, new.frozen.digest
+    approvals = counter.bench.recovery.approvals
+    seen = {"digest": new.frozen.digest, "decision": new.frozen.decision_sha256}
     for typist in (CLEO, Actor(CLEO.who.upper()), Actor("local:cleo", CLEO.also_known_as)):
         with pytest.raises(ActionRefusedError, match="you handled this case"):
-            await approvals.approve(new.frozen.action_id, typist, digest=digest, checked=())
+            await approvals.approve(new.frozen.action_id, typist, **seen, checked=())
     with pytest.raises(ActionRefusedError, match="superseded"):
-        await approvals.approve(old.frozen.action_id, BEA, digest=old.frozen.digest, checked=old.frozen.must_check)
-    await approvals.approve(new.frozen.action_id, ADA, digest=digest, checked=())
-    assert (await approvals.approve(new.frozen.action_id, BEA, digest=digest, checked=())).state is ActionState.COOLING
+        await approvals.approve(
+            old.frozen.action_id,
+            BEA,
+            digest=old.frozen.digest,
+            decision=old.frozen.decision_sha256,
+            checked=old.frozen.must_check,
+        )
+    await approvals.approve(new.frozen.action_id, ADA, **seen, checked=())
+    assert (await approvals.approve(new.frozen.action_id, BEA, **seen, checked=())).state is ActionState.COOLING
 
 
 async def test_a_case_without_an_action_gets_its_first(counter: Counter) -> None:
@@ -217,7 +228,11 @@ async def test_a_case_that_people_have_decided_is_not_typed(counter: Counter) ->
     action = await counter.action()
     for person in (ADA, BEA):
         await approvals.approve(
-            action.frozen.action_id, person, digest=action.frozen.digest, checked=action.frozen.must_check
+            action.frozen.action_id,
+            person,
+            digest=action.frozen.digest,
+            decision=action.frozen.decision_sha256,
+            checked=action.frozen.must_check,
         )
     await refused(counter, case_id, Refusal.DECIDED)
     assert (await counter.action()).state is ActionState.COOLING

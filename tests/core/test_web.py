@@ -26,7 +26,7 @@ async def asking(engine: AsyncEngine, tmp_path: Path) -> AsyncIterator[httpx.Asy
     """A client of the web shell over a service that has this database and one failed plugin; nothing else is asked."""
     plugins = Plugins(statuses=[PluginStatus("rt", "1", "okienko-rt", state="failed", problem="no token")])
     service = Service(
-        settings=CoreSettings(home=tmp_path), engine=engine, plugins=plugins, intake=None, worker=None, vault=None, anchors=tmp_path,
+        settings=CoreSettings(home=tmp_path), engine=engine, plugins=plugins, intake=None, worker=None, delivery=None, vault=None, anchors=tmp_path,
         recovery=None, verifying=None, environ={}, now=utc_now, csd=MemoryCsd(), calls=Calls(5.0),
     )  # type: ignore[arg-type]  # fmt: skip
     transport = httpx.ASGITransport(web.make_app(service))
