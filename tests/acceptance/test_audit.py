@@ -94,7 +94,7 @@ def test_keys_rotate_and_an_open_keyring_is_refused() -> None:
         place.run("demo", "--once")
         keyring = place.home / "keys" / "keyring"
         before = keyring.read_text()
-        assert "3 data key(s)" in place.run("vault", "rotate").stdout
+        assert "4 data key(s)" in place.run("vault", "rotate").stdout
         assert set(before.splitlines()) < set(keyring.read_text().splitlines())
         old = before.splitlines()[1].split()[1]
         assert old in place.run("vault", "rotate", "--prune").stdout

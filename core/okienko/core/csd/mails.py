@@ -17,6 +17,7 @@ from okienko.plugins.csd import Capability, CsdBackend, NewFile
 from okienko.plugins.errors import MisconfiguredError, PermanentError, TransientError
 from okienko.plugins.ports import Channel
 from okienko.schemas import Attachment, CsdRef, InboundMessage
+from okienko.schemas.pesel import mask_pesels
 
 LONGEST = 60_000
 """Characters of a message's text in a note; ServiceNow's and Jira's fields end not far above."""
@@ -45,8 +46,11 @@ class Mails:
         self._spool = spool
         self._calls = calls
 
-    async def tell(self, ref: CsdRef, envelope_id: UUID, *, note: bool) -> Told:
+    async def tell(self, ref: CsdRef, envelope_id: UUID, *, note: bool, files: bool) -> Told:
         """Put the message's files into the ticket, and with `note` its text before them. It may be done again without harm.
+
+        Without `files` they stay here: a signed application names its signatory by the personal number, and who works in a CSD
+        has no need to see it.
 
         A refused note or file holds up none of the others. Raises TransientError for all of it.
         """
@@ -65,7 +69,7 @@ class Mails:
                 text = note_text(message, f"{item.envelope.received_at:%Y-%m-%d %H:%M}")
                 await self._try(problems, "comment", lambda: self._csd.comment(ref, str(envelope_id), text))
             keys: list[str] = []
-            if Capability.ATTACHMENTS in self._csd.capabilities:
+            if files and Capability.ATTACHMENTS in self._csd.capabilities:
                 done: set[str] = set()
                 for attachment in message.attachments:
                     # The same content twice in one message, as mail programs send pictures, is one file.
@@ -109,4 +113,4 @@ def note_text(message: InboundMessage, received: str) -> str:
         *([f"Pliki / Files: {names}"] if names else []),
     ]
     text = message.text if len(message.text) <= LONGEST else message.text[:LONGEST] + _CUT
-    return "\n".join(head) + f"\n\n{text}".rstrip()
+    return mask_pesels("\n".join(head) + f"\n\n{text}".rstrip())

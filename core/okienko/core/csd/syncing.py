@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from okienko.core import cases
+from okienko.core.accountwork import ACCOUNT_KINDS
 from okienko.core.attempts import Attempts
 from okienko.core.calls import Calls
 from okienko.core.csd import endings, outbox, shadows
@@ -33,7 +34,7 @@ from okienko.metrics import catalogue as metrics
 from okienko.plugins.csd import Capability, TicketGoneError
 from okienko.plugins.errors import PermanentError, TransientError
 from okienko.plugins.ports import Channel, CsdBackend, ProcedurePack
-from okienko.schemas import CaseState, CsdRef, EventType, TicketStatus
+from okienko.schemas import CaseKind, CaseState, CsdRef, EventType, TicketStatus
 
 log = structlog.get_logger(__name__)
 
@@ -146,7 +147,8 @@ class Syncing:
         """What adds to a ticket and moves nothing, and the taking out of the person."""
         keys: tuple[str, ...] = ()
         if row.kind in (Kind.MAIL, Kind.FILES) and row.ref is not None:
-            told = await self._mails.tell(ref, row.ref, note=row.kind is Kind.MAIL)
+            files = CaseKind(work.row["kind"]) not in ACCOUNT_KINDS
+            told = await self._mails.tell(ref, row.ref, note=row.kind is Kind.MAIL, files=files)
             if told.problem is not None:
                 await self._park(work, row, told.problem, told.file_keys)
                 return
