@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-CASES = int(os.environ.get("OKIENKO_TEST_ONCE_CASES", "200"))
+CASES = int(os.environ.get("OKIENKO_TEST_ONCE_CASES", "120"))
 
 
 @pytest.mark.slow
