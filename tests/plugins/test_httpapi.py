@@ -196,3 +196,10 @@ async def test_the_reset_of_a_quota_in_place_of_retry_after(
         await api.close()
     wait = caught.value.retry_after
     assert wait is None if least is None or most is None else wait is not None and least <= wait <= most
+
+
+@pytest.mark.parametrize("token", ["zażółć", "two\nlines", "nul\x00"])
+def test_a_token_that_no_header_can_carry_is_told_at_once(token: str) -> None:
+    with pytest.raises(MisconfiguredError, match="copy it anew") as caught:
+        HttpApi("https://id.example", Credentials(token=SecretStr(token)))
+    assert token not in str(caught.value)

@@ -104,7 +104,10 @@ class Answer:
 
 
 class HttpApi:
-    """One API below `base_url`. Raises MisconfiguredError in the constructor for an unsafe address or an unreadable CA file."""
+    """One API below `base_url`.
+
+    Raises MisconfiguredError in the constructor for an unsafe address, an unreadable CA file or a token that no header can carry.
+    """
 
     def __init__(
         self,
@@ -126,6 +129,10 @@ class HttpApi:
         self._credentials = credentials
         if credentials.token_url is not None:
             safe_url(credentials.token_url)
+        if credentials.token is not None and not _fits_header(credentials.token.get_secret_value()):
+            raise MisconfiguredError(
+                "the token has characters that no header can carry: copy it anew, without line ends"
+            )
         self._clock = clock
         self._token = ""
         self._token_ends = 0.0
@@ -292,6 +299,10 @@ class HttpApi:
             raise TransientError(f"{what}: cannot connect to {urlsplit(url).hostname}") from None
         except httpx.HTTPError as error:
             raise TransientError(f"{what}: the connection broke ({type(error).__name__})") from None
+
+
+def _fits_header(token: str) -> bool:
+    return token.isascii() and token.isprintable()
 
 
 def _raise_for_way(answer: Answer, what: str) -> None:
