@@ -16,7 +16,7 @@ ldap: $(STAMP)  ## the extra ldap; needs gcc and headers, see docs/identity-ldap
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-build-isolation -r requirements-ldap.lock
 
 test: $(STAMP) check  ## static checks and all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python scripts/test
 
 check: $(STAMP)  ## static checks only: ruff, mypy --strict, import rules
 	$(BIN)/ruff check .
