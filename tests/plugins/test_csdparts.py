@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from okienko.plugins.csd import NewFile
-from okienko.plugins.csdparts import Alone, BothPaces, FileStream, MultipartFile, clean, date_of, file_name, one_line
+from okienko.plugins.csdlocks import TicketLocks
+from okienko.plugins.csdparts import BothPaces, FileStream, MultipartFile, clean, date_of, file_name, one_line
 from okienko.plugins.errors import TransientError
 
 
@@ -92,10 +93,10 @@ async def test_multipart(media_type: str) -> None:
 
 @pytest.mark.asyncio
 async def test_one_writer_at_a_time() -> None:
-    alone, inside = Alone(), list[str]()
+    locks, inside = TicketLocks(), list[str]()
 
     async def work(name: str) -> None:
-        async with alone("a", "b"):
+        async with locks.held("a", "b"):
             inside.append(name)
             await asyncio.sleep(0)
             inside.append(name)

@@ -1,9 +1,9 @@
-"""One writer at a time for each ticket within this process; between processes the core sees to that."""
+"""One writer at a time for each ticket or case within this process; between processes the core sees to that."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from contextlib import AsyncExitStack, asynccontextmanager
 from weakref import WeakValueDictionary
 
@@ -17,10 +17,14 @@ class TicketLocks:
     def __init__(self) -> None:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
+    def __len__(self) -> int:
+        """How many are held or waited for."""
+        return len(self._locks)
+
     @asynccontextmanager
-    async def held(self, *keys: str) -> AsyncIterator[None]:
-        """Alone with these tickets. Two callers with the same tickets cannot wait for each other."""
+    async def held(self, *keys: Hashable) -> AsyncIterator[None]:
+        """Alone with these: numbers of tickets, ids of cases. Two callers with the same ones cannot wait for each other."""
         async with AsyncExitStack() as stack:
-            for lock in [self._locks.setdefault(key, asyncio.Lock()) for key in sorted(set(keys))]:
+            for lock in [self._locks.setdefault(key, asyncio.Lock()) for key in sorted(set(map(str, keys)))]:
                 await stack.enter_async_context(lock)
             yield

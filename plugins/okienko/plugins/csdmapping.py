@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from okienko.plugins.csd import Registration
+from okienko.plugins.csd import Capability, Registration
 from okienko.plugins.errors import MisconfiguredError
 from okienko.plugins.findings import Finding, Severity
 from okienko.plugins.toml_lines import line_of
@@ -67,13 +67,21 @@ class CsdMapping(Model):
     """The field that holds the case id."""
     fields: tuple[FieldMapping, ...] = ()
 
+    def declared(self, always: Collection[Capability], *, webhook: bool) -> frozenset[Capability]:
+        """What a backend can do by this file: `always`, and what has to be mapped or, for the webhook, set up first."""
+        mapped = {
+            Capability.PRIORITY: bool(self.priorities), Capability.PENDING: TicketStatus.PENDING in self.states.write,
+            Capability.WEBHOOK: webhook,
+        }  # fmt: skip
+        return frozenset(always) | {capability for capability, there in mapped.items() if there}
+
     def queue_for(self, registration: Registration) -> str | None:
         """The queue of a new ticket, None when no table line fits."""
-        return _by_matter(self.queues, registration)
+        return self.queues.get(matter(self.queues, registration))
 
     def type_for(self, registration: Registration) -> str | None:
         """The type of a new ticket, None when no table line fits."""
-        return _by_matter(self.types, registration)
+        return self.types.get(matter(self.types, registration))
 
     def status_out(self, status: TicketStatus) -> str:
         """The system's state for one of ours."""
@@ -148,9 +156,10 @@ def load_mapping(path: Path) -> MappingFile:
         raise MisconfiguredError(f"the mapping {path} is wrong: {'; '.join(problems)}") from None
 
 
-def _by_matter(table: dict[str, str], registration: Registration) -> str | None:
+def matter(table: Mapping[str, str], registration: Registration) -> str:
+    """The key of a table's line that counts for a new ticket: its procedure's, else its kind's, else `default`."""
     keys = [registration.procedure.value] if registration.procedure else []
-    return next((table[key] for key in (*keys, registration.kind.value, "default") if key in table), None)
+    return next((key for key in (*keys, registration.kind.value) if key in table), "default")
 
 
 def _value(source: Source, registration: Registration) -> str:

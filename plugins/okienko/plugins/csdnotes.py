@@ -9,6 +9,9 @@ from __future__ import annotations
 import hashlib
 import html
 import re
+from collections.abc import Iterable
+
+from okienko.plugins.csd import Note
 
 _MARK = re.compile(r"\[okienko:([0-9a-f]{16})\]")
 _QUOTE = re.compile(r"<blockquote\b.*</blockquote\s*>", re.IGNORECASE | re.DOTALL)
@@ -19,6 +22,12 @@ _TAG = re.compile(r"<[^>]*>")
 def mark_of(key: str) -> str:
     """The mark of a key: 16 hex digits of its SHA-256. `Note.key` of a note that okienko wrote is this."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def has_note(notes: Iterable[Note], key: str) -> bool:
+    """Whether one of a ticket's notes was written by okienko under that key."""
+    mark = mark_of(key)
+    return any(note.key == mark for note in notes)
 
 
 def marked(text: str, key: str) -> str:

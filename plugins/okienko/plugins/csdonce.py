@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
 from uuid import UUID
-from weakref import WeakValueDictionary
 
 from okienko.plugins.csd import Registration
+from okienko.plugins.csdlocks import TicketLocks
 from okienko.plugins.errors import MisconfiguredError, TransientError
 from okienko.plugins.pace import PaceError
 from okienko.schemas import CsdRef
@@ -32,7 +31,7 @@ class OnceOnly:
         self._find = find
         self._create_one = create_one
         self._turns = asyncio.Semaphore(at_once)
-        self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
+        self._locks = TicketLocks()
 
     async def create(self, registrations: Sequence[Registration]) -> dict[UUID, CsdRef]:
         """A ticket for each. One that fails does not keep the others from being made; then the worst failure is raised."""
@@ -41,10 +40,7 @@ class OnceOnly:
             wanted.setdefault(registration.correlation_id, registration)
         if not wanted:
             return {}
-        async with AsyncExitStack() as held:
-            # In one order for all, so that two batches with the same cases cannot wait for each other.
-            for lock in [self._locks.setdefault(key, asyncio.Lock()) for key in sorted(wanted)]:
-                await held.enter_async_context(lock)
+        async with self._locks.held(*wanted):
             known = await self._find(list(wanted))
             new = [one for key, one in wanted.items() if key not in known]
             made = await asyncio.gather(*(self._once(one) for one in new), return_exceptions=True)

@@ -1,16 +1,14 @@
-"""Small parts that several CSD connectors need: texts as systems take them, files as streams, one writer for each ticket."""
+"""Small parts that several CSD connectors need: texts as systems take them, files as streams, two paces."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 import secrets
-from collections.abc import AsyncIterator, Hashable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import BinaryIO
-from weakref import WeakValueDictionary
 
 import httpx
 
@@ -81,21 +79,6 @@ class MultipartFile:
         async for piece in FileStream(self._file):
             yield piece
         yield self._tail
-
-
-class Alone:
-    """One writer of this process for each ticket or case."""
-
-    def __init__(self) -> None:
-        self._locks: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
-
-    @asynccontextmanager
-    async def __call__(self, *keys: Hashable) -> AsyncIterator[None]:
-        """Hold them all; callers give several keys in one order."""
-        async with AsyncExitStack() as held:
-            for lock in [self._locks.setdefault(key, asyncio.Lock()) for key in keys]:
-                await held.enter_async_context(lock)
-            yield
 
 
 class BothPaces:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime
 from typing import Protocol, TypeVar
 from uuid import UUID
-from weakref import WeakValueDictionary
 
 from okienko.plugins.csd import (
     Capability,
@@ -30,8 +29,9 @@ from okienko.plugins.csd import (
     WebhookRequest,
 )
 from okienko.plugins.csdcursor import TimeCursor
+from okienko.plugins.csdlocks import TicketLocks
 from okienko.plugins.csdmapping import MappingFile
-from okienko.plugins.csdnotes import mark_of, marked, unmarked
+from okienko.plugins.csdnotes import has_note, mark_of, marked, unmarked
 from okienko.plugins.csdonce import OnceOnly
 from okienko.plugins.errors import MisconfiguredError, PermanentError
 from okienko.plugins.findings import Finding
@@ -125,7 +125,7 @@ class SystemCsd(CsdBase):
         self._subject_length = subject_length
         self._gate = asyncio.Semaphore(connections)
         self._once = OnceOnly(self.find, self._create, at_once=connections)
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._locks = TicketLocks()
 
     async def start(self) -> None:
         """See CsdBackend. Nothing is to be made, and a system that is away must not hold up the service."""
@@ -170,9 +170,9 @@ class SystemCsd(CsdBase):
 
     async def comment(self, ref: CsdRef, key: str, text: str, *, public: bool = False) -> None:
         """See CsdBackend."""
-        async with self._alone(ref):
+        async with self._locks.held(ref.number):
             ticket = await self._there(ref)
-            if not _has(ticket, key):
+            if not has_note(ticket.notes, key):
                 shown = public and Capability.PUBLIC_NOTES in self.capabilities
                 await self._system.add_note(ticket, marked(sendable(text), key), public=shown)
 
@@ -180,7 +180,7 @@ class SystemCsd(CsdBase):
         """See CsdBackend. The name is written so that every system takes it."""
         if Capability.ATTACHMENTS not in self.capabilities:
             raise self._cannot("take attachments")
-        async with self._alone(ref):
+        async with self._locks.held(ref.number):
             ticket = await self._there(ref)
             name = filename_of(file.filename)
             for known in ticket.files:
@@ -204,13 +204,13 @@ class SystemCsd(CsdBase):
         if change.subject is not None:
             subject = line_of_text(change.subject)[: self._subject_length] or "(bez tematu)"
             change = replace(change, subject=subject)
-        async with self._alone(ref):
+        async with self._locks.held(ref.number):
             ticket = await self._there(ref)
             await self._write(ticket, change)
 
     async def close(self, ref: CsdRef, solution: str) -> None:
         """See CsdBackend."""
-        async with self._alone(ref):
+        async with self._locks.held(ref.number):
             ticket = await self._there(ref)
             if ticket.status is TicketStatus.CLOSED:
                 return
@@ -221,7 +221,7 @@ class SystemCsd(CsdBase):
 
     async def reopen(self, ref: CsdRef, reason: str) -> None:
         """See CsdBackend. The reason is an internal note."""
-        async with self._alone(ref):
+        async with self._locks.held(ref.number):
             ticket = await self._there(ref)
             if ticket.status is not TicketStatus.CLOSED:
                 return
@@ -293,11 +293,6 @@ class SystemCsd(CsdBase):
             raise TicketGoneError(f"the CSD {self.name} has no ticket {ref.number}, or does not show it to okienko")
         return ticket
 
-    @asynccontextmanager
-    async def _alone(self, ref: CsdRef) -> AsyncIterator[None]:
-        async with self._locks.setdefault(ref.number, asyncio.Lock()):
-            yield
-
     async def _each(self, things: Sequence[T], work: Callable[[T], Awaitable[R]]) -> list[R]:
         async def one(thing: T) -> R:
             async with self._gate:
@@ -331,11 +326,6 @@ async def by_time(
             since, start = newest, 0
         else:
             start += 1 if whole_pages else max(1, len(rows) // 2)
-
-
-def _has(ticket: Ticket, key: str) -> bool:
-    mark = mark_of(key)
-    return any(note.key == mark for note in ticket.notes)
 
 
 def _turn(ticket: Ticket, kind: str, text: str) -> str | None:

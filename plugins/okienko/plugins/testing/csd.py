@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import json
@@ -11,7 +10,6 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
-from weakref import WeakValueDictionary
 
 from okienko.plugins.context import utc_now
 from okienko.plugins.csd import (
@@ -27,7 +25,8 @@ from okienko.plugins.csd import (
     TicketGoneError,
     WebhookRequest,
 )
-from okienko.plugins.csdnotes import mark_of
+from okienko.plugins.csdlocks import TicketLocks
+from okienko.plugins.csdnotes import has_note, mark_of
 from okienko.plugins.csdonce import OnceOnly
 from okienko.plugins.errors import PermanentError
 from okienko.plugins.findings import Finding, Severity
@@ -68,7 +67,7 @@ class MemoryCsd(CsdBase):
         self.faults = faults or Faults()
         self.failures: deque[Exception] = deque()
         self._once = OnceOnly(self._search, self._create_one)
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._locks = TicketLocks()
 
     @property
     def tickets(self) -> dict[UUID, MemoryTicket]:
@@ -96,10 +95,10 @@ class MemoryCsd(CsdBase):
 
     async def comment(self, ref: CsdRef, key: str, text: str, *, public: bool = False) -> None:
         """See CsdBackend."""
-        async with self._lock(ref):
+        async with self._locks.held(ref.number):
             ticket = await self._existing(ref)
             mark = mark_of(key)
-            if any(note.key == mark for note in ticket.notes):
+            if has_note(ticket.notes, key):
                 return
             shown = public and Capability.PUBLIC_NOTES in self.capabilities
             await self._request(
@@ -109,7 +108,7 @@ class MemoryCsd(CsdBase):
     async def attach(self, ref: CsdRef, file: NewFile) -> None:
         """See CsdBackend."""
         self._need(Capability.ATTACHMENTS, "take attachments")
-        async with self._lock(ref):
+        async with self._locks.held(ref.number):
             ticket = await self._existing(ref)
             if any((known.filename, known.sha256) == (file.filename, file.sha256) for known in ticket.files):
                 return
@@ -125,13 +124,13 @@ class MemoryCsd(CsdBase):
             self._need(Capability.VERSIONS, "compare versions")
         if change.status is TicketStatus.PENDING and Capability.PENDING not in self.capabilities:
             change = TicketChange(TicketStatus.OPEN, change.subject, change.priority, change.queue, change.assignee)
-        async with self._lock(ref):
+        async with self._locks.held(ref.number):
             await self._existing(ref)
             await self._write(ref, change, version)
 
     async def close(self, ref: CsdRef, solution: str) -> None:
         """See CsdBackend."""
-        async with self._lock(ref):
+        async with self._locks.held(ref.number):
             if (await self._existing(ref)).status is TicketStatus.CLOSED:
                 return
             await self._request("close", lambda: self.system.close(ref.number, solution))
@@ -139,7 +138,7 @@ class MemoryCsd(CsdBase):
 
     async def reopen(self, ref: CsdRef, reason: str) -> None:
         """See CsdBackend. The reason becomes a note."""
-        async with self._lock(ref):
+        async with self._locks.held(ref.number):
             if (await self._existing(ref)).status is not TicketStatus.CLOSED:
                 return
             await self._request("reopen", lambda: self.system.reopen(ref.number, reason))
@@ -176,7 +175,7 @@ class MemoryCsd(CsdBase):
     async def erase(self, ref: CsdRef) -> None:
         """See CsdBackend."""
         self._need(Capability.ERASE, "take a person out of a ticket")
-        async with self._lock(ref):
+        async with self._locks.held(ref.number):
             await self._existing(ref)
             await self._request("erase", lambda: self.system.erase(ref.number))
 
@@ -226,9 +225,6 @@ class MemoryCsd(CsdBase):
         self.system.requests[name] += 1
         await no_pause()
         return await self.faults.carry(name, work)
-
-    def _lock(self, ref: CsdRef) -> asyncio.Lock:
-        return self._locks.setdefault(ref.number, asyncio.Lock())
 
     def _need(self, capability: Capability, what: str) -> None:
         if capability not in self.capabilities:

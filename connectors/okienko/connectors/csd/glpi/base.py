@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -17,9 +17,9 @@ from okienko.plugins.context import utc_now
 from okienko.plugins.csd import Capability, NewFile, Registration, RemoteFile, Ticket, WebhookRequest
 from okienko.plugins.csdmapping import MappingFile
 from okienko.plugins.errors import MisconfiguredError, PermanentError
-from okienko.plugins.httpapi import Credentials, HttpApi, Limits
+from okienko.plugins.httpapi import Answer, Credentials, HttpApi, Limits
 from okienko.plugins.pace import Pace
-from okienko.schemas import CsdRef, TicketStatus
+from okienko.schemas import CsdRef
 
 _LARGEST = 64 << 20
 _REMEMBERED = 2000
@@ -49,14 +49,8 @@ class GlpiSystem:
         self._categories: dict[str, int] = {}
         self._known: OrderedDict[tuple[str, str], Any] = OrderedDict()
         c = Capability
-        can = {c.PUBLIC_NOTES, c.SUBJECT, c.PRIORITY, c.QUEUE, c.ASSIGNEE, c.CHANGES, c.REMOVAL} | self.more()
-        if not self.mapping.priorities:
-            can.discard(c.PRIORITY)
-        if TicketStatus.PENDING in self.mapping.states.write:
-            can.add(c.PENDING)
-        if settings.webhook_secret is not None:
-            can.add(c.WEBHOOK)
-        self.capabilities = frozenset(can)
+        always = {c.PUBLIC_NOTES, c.SUBJECT, c.QUEUE, c.ASSIGNEE, c.CHANGES, c.REMOVAL} | self.more()
+        self.capabilities = self.mapping.declared(always, webhook=settings.webhook_secret is not None)
 
     def more(self) -> set[Capability]:
         """Capabilities that only one of the APIs has."""
@@ -155,6 +149,33 @@ class GlpiSystem:
         raise PermanentError(
             f"the API of GLPI {self.settings.api} cannot relate {ticket.ref.number} to {other.ref.number}"
         )
+
+    # --- the wire -----------------------------------------------------------------------------------------------------
+
+    async def _item(self, path: str) -> dict[str, Any] | None:
+        try:
+            row, _ = await self._call("GET", path, repeatable=True)
+        except GlpiRefusedError as refused:
+            if refused.code == "ERROR_ITEM_NOT_FOUND":
+                return None
+            raise
+        return row if isinstance(row, dict) else None
+
+    async def _list(self, path: str, query: dict[str, str]) -> AsyncGenerator[dict[str, Any], None]:
+        start, more = 0, True
+        while more:
+            rows, more = await self._page(path, query, start)
+            for row in rows:
+                yield row
+            start += len(rows)
+
+    async def _page(self, path: str, query: dict[str, str], start: int) -> tuple[list[dict[str, Any]], bool]:
+        """Rows, and whether there are more."""
+        raise NotImplementedError
+
+    async def _call(self, method: str, path: str, **arguments: Any) -> tuple[Any, Answer]:
+        """The answer's value, and the answer. Raises GlpiRefusedError."""
+        raise NotImplementedError
 
 
 def date_of(headers: httpx.Headers) -> datetime:

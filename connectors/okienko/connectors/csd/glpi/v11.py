@@ -210,23 +210,6 @@ class Glpi11(GlpiSystem):
 
     # --- the wire -----------------------------------------------------------------------------------------------------
 
-    async def _item(self, path: str) -> dict[str, Any] | None:
-        try:
-            row, _ = await self._call("GET", path, repeatable=True)
-        except GlpiRefusedError as refused:
-            if refused.code == "ERROR_ITEM_NOT_FOUND":
-                return None
-            raise
-        return row if isinstance(row, dict) else None
-
-    async def _list(self, path: str, query: dict[str, str]) -> AsyncGenerator[dict[str, Any], None]:
-        start, more = 0, True
-        while more:
-            rows, more = await self._page(path, query, start)
-            for row in rows:
-                yield row
-            start += len(rows)
-
     async def _page(self, path: str, query: dict[str, str], start: int) -> tuple[list[dict[str, Any]], bool]:
         """Rows, and whether there are more."""
         params = {**query, "start": start, "limit": _PAGE}

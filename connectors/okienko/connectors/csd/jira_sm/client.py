@@ -31,10 +31,11 @@ from okienko.plugins.csd import (
     TicketGoneError,
     WebhookRequest,
 )
-from okienko.plugins.csdmapping import load_mapping
-from okienko.plugins.csdnotes import mark_of, marked, unmarked
+from okienko.plugins.csdlocks import TicketLocks
+from okienko.plugins.csdmapping import load_mapping, matter
+from okienko.plugins.csdnotes import has_note, marked, unmarked
 from okienko.plugins.csdonce import OnceOnly
-from okienko.plugins.csdparts import Alone, BothPaces, one_line
+from okienko.plugins.csdparts import BothPaces, one_line
 from okienko.plugins.csdstamps import ChangeCursor
 from okienko.plugins.errors import MisconfiguredError, PermanentError
 from okienko.plugins.findings import Finding
@@ -65,19 +66,13 @@ class JiraSmCsd(CsdBase):
         self._pace = BothPaces(pace, settings.requests_per_hour)
         self._now = now
         self._open: JiraWire | None = None
-        self._alone = Alone()
+        self._locks = TicketLocks()
         self._finder = Finder(self._file, lambda: self._wire, cloud=self._cloud, settle_minutes=settings.settle_minutes)
         self._mover = Mover(self._file, lambda: self._wire, settings.resolution)
         self._once = OnceOnly(self.find, self._create, at_once=settings.connections)
         c = Capability
-        can = {c.PUBLIC_NOTES, c.ATTACHMENTS, c.LINKS, c.SUBJECT, c.ASSIGNEE, c.CHANGES, c.REMOVAL}
-        if self._mapping.priorities:
-            can.add(c.PRIORITY)
-        if TicketStatus.PENDING in self._mapping.states.write:
-            can.add(c.PENDING)
-        if settings.webhook_secret is not None:
-            can.add(c.WEBHOOK)
-        self.capabilities = frozenset(can)
+        always = {c.PUBLIC_NOTES, c.ATTACHMENTS, c.LINKS, c.SUBJECT, c.ASSIGNEE, c.CHANGES, c.REMOVAL}
+        self.capabilities = self._mapping.declared(always, webhook=settings.webhook_secret is not None)
 
     @property
     def _wire(self) -> JiraWire:
@@ -126,8 +121,8 @@ class JiraSmCsd(CsdBase):
             return words.ref_of(await self._wire.create(body))
         except JiraRefusedError as refused:
             ours: dict[str, tuple[str | int, ...]] = {
-                "project": ("queues", _matter(mapping.queues, registration)),
-                "issuetype": ("types", _matter(mapping.types, registration)),
+                "project": ("queues", matter(mapping.queues, registration)),
+                "issuetype": ("types", matter(mapping.types, registration)),
                 "priority": ("priorities", registration.priority.value),
                 mapping.correlation: ("correlation",),
             }
@@ -159,17 +154,17 @@ class JiraSmCsd(CsdBase):
 
     async def comment(self, ref: CsdRef, key: str, text: str, *, public: bool = False) -> None:
         """See CsdBackend."""
-        async with self._alone(ref.number):
+        async with self._locks.held(ref.number):
             await self._note(str((await self._there(ref))["id"]), key, text, public=public)
 
     async def _note(self, issue: str, key: str, text: str, *, public: bool) -> None:
-        if not any(note.key == mark_of(key) for note in await self._notes(issue)):
+        if not has_note(await self._notes(issue), key):
             body = words.body_text(unmarked(text), cloud=self._cloud, ending=marked("", key))
             await self._wire.comment(issue, body, public=public)
 
     async def attach(self, ref: CsdRef, file: NewFile) -> None:
         """See CsdBackend."""
-        async with self._alone(ref.number):
+        async with self._locks.held(ref.number):
             issue = await self._there(ref)
             name = words.attachment_name(file.filename)
             if not await self._holds(issue, name, file):
@@ -191,7 +186,7 @@ class JiraSmCsd(CsdBase):
         """
         if change.queue is not None:
             raise self._cannot("move an issue to another project")
-        async with self._alone(ref.number):
+        async with self._locks.held(ref.number):
             issue = await self._there(ref)
             if version is not None and version != words.fields_of(issue).get("updated"):
                 raise TicketChangedError(f"{ref.number} was changed in Jira since it was read; nothing was written")
@@ -243,7 +238,7 @@ class JiraSmCsd(CsdBase):
         await self._move(ref, TicketStatus.OPEN, reason, public=False)
 
     async def _move(self, ref: CsdRef, status: TicketStatus, text: str, *, public: bool) -> None:
-        async with self._alone(ref.number):
+        async with self._locks.held(ref.number):
             issue = await self._there(ref)
             closed = words.status_of(issue, self._mapping) is TicketStatus.CLOSED
             if closed is (status is TicketStatus.CLOSED):
@@ -316,12 +311,6 @@ class JiraSmCsd(CsdBase):
     async def check(self) -> list[Finding]:
         """See checks.py."""
         return await check(self._wire, self._file, self._settings)
-
-
-def _matter(table: dict[str, str], registration: Registration) -> str:
-    """The line of a table that was used, see CsdMapping."""
-    keys = [registration.procedure.value if registration.procedure else "", registration.kind.value]
-    return next((key for key in keys if key in table), "default")
 
 
 def credentials(settings: JiraSmCsdSettings) -> Credentials:

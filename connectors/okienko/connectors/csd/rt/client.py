@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from datetime import datetime, timedelta
 from typing import Any, BinaryIO, TypeVar, cast
 from uuid import UUID
-from weakref import WeakValueDictionary
 
 from okienko.connectors.csd.rt import mapping as rt
 from okienko.connectors.csd.rt.checks import check
@@ -30,12 +28,14 @@ from okienko.plugins.csd import (
     TicketGoneError,
     WebhookRequest,
 )
+from okienko.plugins.csdlocks import TicketLocks
 from okienko.plugins.csdmapping import load_mapping
 from okienko.plugins.csdnotes import mark_of, marked
+from okienko.plugins.csdparts import BothPaces
 from okienko.plugins.errors import PermanentError, TransientError
 from okienko.plugins.findings import Finding
 from okienko.plugins.httpapi import Credentials, HttpApi, Limits
-from okienko.plugins.pace import LocalPace, Pace
+from okienko.plugins.pace import Pace
 from okienko.schemas import CsdRef, TicketStatus
 
 Key = TypeVar("Key")
@@ -60,30 +60,17 @@ class RtCsd(CsdBase):
         self._settings = settings
         self._file = load_mapping(settings.mapping)
         self._mapping = self._file.mapping
-        self._pace = _BothPaces(pace, LocalPace(settings.requests_per_hour)) if settings.requests_per_hour else pace
+        self._pace = BothPaces(pace, settings.requests_per_hour) if settings.requests_per_hour else pace
         self._now = now
         self._open: RtWire | None = None
         self._me: str | None = None
-        self._locks: WeakValueDictionary[Any, asyncio.Lock] = WeakValueDictionary()
+        self._locks = TicketLocks()
         self._registering = Registering(settings, self._file, lambda: self._wire, self.find)
-        capabilities = {
-            Capability.PUBLIC_NOTES,
-            Capability.ATTACHMENTS,
-            Capability.LINKS,
-            Capability.SUBJECT,
-            Capability.QUEUE,
-            Capability.ASSIGNEE,
-            Capability.VERSIONS,
-            Capability.CHANGES,
-            Capability.REMOVAL,
-        }
-        if self._mapping.priorities:
-            capabilities.add(Capability.PRIORITY)
-        if TicketStatus.PENDING in self._mapping.states.write:
-            capabilities.add(Capability.PENDING)
-        if settings.webhook_secret is not None:
-            capabilities.add(Capability.WEBHOOK)
-        self.capabilities = frozenset(capabilities)
+        c = Capability
+        always = {
+            c.PUBLIC_NOTES, c.ATTACHMENTS, c.LINKS, c.SUBJECT, c.QUEUE, c.ASSIGNEE, c.VERSIONS, c.CHANGES, c.REMOVAL,
+        }  # fmt: skip
+        self.capabilities = self._mapping.declared(always, webhook=settings.webhook_secret is not None)
 
     @property
     def _wire(self) -> RtWire:
@@ -134,7 +121,7 @@ class RtCsd(CsdBase):
         wanted: dict[UUID, Registration] = {}
         for registration in registrations:
             wanted.setdefault(registration.correlation_id, registration)
-        async with self._alone(*sorted(wanted)):
+        async with self._locks.held(*wanted):
             return await self._registering.create(wanted)
 
     async def get(self, ref: CsdRef) -> Ticket | None:
@@ -180,7 +167,7 @@ class RtCsd(CsdBase):
 
     async def comment(self, ref: CsdRef, key: str, text: str, *, public: bool = False) -> None:
         """See CsdBackend. A public note to a closed ticket, which RT's own scrip opens again, leaves it closed."""
-        async with self._alone(ref.number):
+        async with self._locks.held(ref.number):
             record, _ = await self._there(ref)
             number, raw = int(record["id"]), str(record["Status"])
             if mark_of(key) in rt.keys_in(await self._texts(number)):
@@ -194,7 +181,7 @@ class RtCsd(CsdBase):
 
     async def attach(self, ref: CsdRef, file: NewFile) -> None:
         """See CsdBackend. The file comes with an internal comment that holds its digest."""
-        async with self._alone(ref.number):
+        async with self._locks.held(ref.number):
             record, _ = await self._there(ref)
             number, name = int(record["id"]), rt.filename_of(file.filename)
             key = f"file {file.filename} {file.sha256}"
@@ -227,7 +214,7 @@ class RtCsd(CsdBase):
 
     async def change(self, ref: CsdRef, change: TicketChange, *, version: str | None = None) -> None:
         """See CsdBackend. Queue and assignee are RT's own names; an assignee of "" is nobody."""
-        async with self._alone(ref.number):
+        async with self._locks.held(ref.number):
             record, current = await self._there(ref)
             number = int(record["id"])
             if version is not None and version != current:
@@ -268,7 +255,7 @@ class RtCsd(CsdBase):
         await self._move(ref, TicketStatus.OPEN, reason, "comment", {})
 
     async def _move(self, ref: CsdRef, status: TicketStatus, text: str, kind: str, fields: dict[str, str]) -> None:
-        async with self._alone(ref.number):
+        async with self._locks.held(ref.number):
             record, _ = await self._there(ref)
             number = int(record["id"])
             is_closed = rt.status_of(str(record["Status"]), self._mapping, number) is TicketStatus.CLOSED
@@ -372,31 +359,6 @@ class RtCsd(CsdBase):
             raise TicketGoneError(f"ticket {number} vanished from RT while it was changed")
         if missing := rt.differences(found[0], wanted):
             raise PermanentError(f"RT did not set {', '.join(missing)} of ticket {number}: {told or 'no reason given'}")
-
-    @asynccontextmanager
-    async def _alone(self, *keys: Any) -> AsyncIterator[None]:
-        """One writer of this process for each ticket or case; the keys come in one order for all."""
-        async with AsyncExitStack() as held:
-            for lock in [self._locks.setdefault(key, asyncio.Lock()) for key in keys]:
-                await held.enter_async_context(lock)
-            yield
-
-
-class _BothPaces:
-    """The installation's pace and this process's own."""
-
-    def __init__(self, shared: Pace | None, own: Pace) -> None:
-        self._paces = [pace for pace in (shared, own) if pace is not None]
-
-    async def turn(self) -> None:
-        """See Pace."""
-        for pace in self._paces:
-            await pace.turn()
-
-    async def hold(self, seconds: float) -> None:
-        """See Pace."""
-        for pace in self._paces:
-            await pace.hold(seconds)
 
 
 class _Raw(io.RawIOBase):

@@ -28,10 +28,11 @@ from okienko.plugins.csd import (
     TicketGoneError,
     WebhookRequest,
 )
+from okienko.plugins.csdlocks import TicketLocks
 from okienko.plugins.csdmapping import load_mapping
-from okienko.plugins.csdnotes import mark_of, marked
+from okienko.plugins.csdnotes import has_note, marked
 from okienko.plugins.csdonce import OnceOnly
-from okienko.plugins.csdparts import Alone, BothPaces, date_of, file_name, one_line
+from okienko.plugins.csdparts import BothPaces, date_of, file_name, one_line
 from okienko.plugins.csdstamps import ChangeCursor
 from okienko.plugins.errors import MisconfiguredError, PermanentError
 from okienko.plugins.findings import Finding
@@ -61,18 +62,12 @@ class ServiceNowCsd(CsdBase):
         self._pace = BothPaces(pace, settings.requests_per_hour)
         self._now = now
         self._open: ServiceNowWire | None = None
-        self._alone = Alone()
+        self._locks = TicketLocks()
         self._finder = Finder(settings.table, self._file, lambda: self._wire)
         self._once = OnceOnly(self.find, self._create, at_once=settings.connections)
         c = Capability
-        can = {c.PUBLIC_NOTES, c.ATTACHMENTS, c.SUBJECT, c.QUEUE, c.ASSIGNEE, c.CHANGES, c.REMOVAL}
-        if self._mapping.priorities:
-            can.add(c.PRIORITY)
-        if TicketStatus.PENDING in self._mapping.states.write:
-            can.add(c.PENDING)
-        if settings.webhook_secret is not None:
-            can.add(c.WEBHOOK)
-        self.capabilities = frozenset(can)
+        always = {c.PUBLIC_NOTES, c.ATTACHMENTS, c.SUBJECT, c.QUEUE, c.ASSIGNEE, c.CHANGES, c.REMOVAL}
+        self.capabilities = self._mapping.declared(always, webhook=settings.webhook_secret is not None)
 
     @property
     def _wire(self) -> ServiceNowWire:
@@ -158,13 +153,13 @@ class ServiceNowCsd(CsdBase):
 
     async def comment(self, ref: CsdRef, key: str, text: str, *, public: bool = False) -> None:
         """See CsdBackend. Raises MisconfiguredError when the note cannot be read back: repeated, it would be written again."""
-        async with self._alone(ref.number):
+        async with self._locks.held(ref.number):
             sys_id = words.value(await self._there(ref), "sys_id")
-            if _has(await self._notes(sys_id), key):
+            if has_note(await self._notes(sys_id), key):
                 return
             field = "comments" if public else "work_notes"
             await self._write(sys_id, {field: marked(words.plain(text), key)}, repeatable=False)
-            if not _has(await self._notes(sys_id), key):
+            if not has_note(await self._notes(sys_id), key):
                 raise MisconfiguredError(
                     f"a note was written to {ref.number}, and sys_journal_field does not show it: give okienko's user the right "
                     f"to read that table, and to write {field} (docs/csd-servicenow.md)"
@@ -172,7 +167,7 @@ class ServiceNowCsd(CsdBase):
 
     async def attach(self, ref: CsdRef, file: NewFile) -> None:
         """See CsdBackend."""
-        async with self._alone(ref.number):
+        async with self._locks.held(ref.number):
             sys_id = words.value(await self._there(ref), "sys_id")
             if not await self._holds(sys_id, file):
                 await self._wire.attach(self._settings.table, sys_id, file)
@@ -191,7 +186,7 @@ class ServiceNowCsd(CsdBase):
 
     async def change(self, ref: CsdRef, change: TicketChange, *, version: str | None = None) -> None:
         """See CsdBackend. `version` is sys_mod_count, compared just before the write; see the class."""
-        async with self._alone(ref.number):
+        async with self._locks.held(ref.number):
             record = await self._there(ref)
             if version is not None and version != words.value(record, "sys_mod_count"):
                 raise TicketChangedError(
@@ -225,7 +220,7 @@ class ServiceNowCsd(CsdBase):
 
     async def close(self, ref: CsdRef, solution: str) -> None:
         """See CsdBackend. The solution is close_notes."""
-        async with self._alone(ref.number):
+        async with self._locks.held(ref.number):
             record = await self._there(ref)
             if words.status_of(record, self._mapping) is TicketStatus.CLOSED:
                 return
@@ -239,7 +234,7 @@ class ServiceNowCsd(CsdBase):
 
     async def reopen(self, ref: CsdRef, reason: str) -> None:
         """See CsdBackend. State and reason, an internal work note, are one write."""
-        async with self._alone(ref.number):
+        async with self._locks.held(ref.number):
             record = await self._there(ref)
             if words.status_of(record, self._mapping) is not TicketStatus.CLOSED:
                 return
@@ -316,10 +311,6 @@ class ServiceNowCsd(CsdBase):
                 f"ServiceNow took the change of {', '.join(ignored)} of {words.value(after, 'number')} and did not make it: look at "
                 "its business rules, its state model and the rights of okienko's user"
             )
-
-
-def _has(notes: Sequence[Note], key: str) -> bool:
-    return any(note.key == mark_of(key) for note in notes)
 
 
 def credentials(settings: ServiceNowCsdSettings) -> Credentials:

@@ -27,8 +27,8 @@ from okienko.plugins.csd import (
 )
 from okienko.plugins.csdlocks import TicketLocks
 from okienko.plugins.csdlook import Look
-from okienko.plugins.csdmapping import load_mapping
-from okienko.plugins.csdnotes import mark_of
+from okienko.plugins.csdmapping import load_mapping, matter
+from okienko.plugins.csdnotes import has_note
 from okienko.plugins.csdonce import OnceOnly
 from okienko.plugins.errors import MisconfiguredError, PermanentError
 from okienko.plugins.findings import Finding
@@ -59,14 +59,8 @@ class ZammadCsd(CsdBase):
         self._locks = TicketLocks()
         self._once = OnceOnly(self.find, self._create, at_once=settings.connections)
         c = Capability
-        can = {c.PUBLIC_NOTES, c.ATTACHMENTS, c.LINKS, c.SUBJECT, c.QUEUE, c.ASSIGNEE, c.CHANGES, c.REMOVAL}
-        if self._mapping.priorities:
-            can.add(c.PRIORITY)
-        if TicketStatus.PENDING in self._mapping.states.write:
-            can.add(c.PENDING)
-        if settings.webhook_secret is not None:
-            can.add(c.WEBHOOK)
-        self.capabilities = frozenset(can)
+        always = {c.PUBLIC_NOTES, c.ATTACHMENTS, c.LINKS, c.SUBJECT, c.QUEUE, c.ASSIGNEE, c.CHANGES, c.REMOVAL}
+        self.capabilities = self._mapping.declared(always, webhook=settings.webhook_secret is not None)
 
     @property
     def _wire(self) -> ZammadWire:
@@ -151,12 +145,8 @@ class ZammadCsd(CsdBase):
 
     def _where(self, refused: ZammadRefusedError, registration: Registration) -> str | None:
         """The line of the mapping that Zammad's words are about; None when it is about something else."""
-        keys = [registration.procedure.value] if registration.procedure else []
-        queue = next(
-            (key for key in (*keys, registration.kind.value, "default") if key in self._mapping.queues), "default"
-        )
         if refused.status == 403 or "'group'" in refused.text or "group_id" in refused.text:
-            return self._file.where("queues", queue)
+            return self._file.where("queues", matter(self._mapping.queues, registration))
         if "'state'" in refused.text:
             return self._file.where("states", "write", TicketStatus.OPEN.value)
         if "'priority'" in refused.text:
@@ -187,7 +177,7 @@ class ZammadCsd(CsdBase):
         """See CsdBackend. A public note is seen in the customer's portal and mailed to nobody."""
         async with self._locks.held(ref.number or ref.id):
             ticket = await self._there(ref)
-            if not _has(ticket, key):
+            if not has_note(ticket.notes, key):
                 await self._say(ticket.ref, words.note(text, key, subject="Notatka", public=public))
 
     async def attach(self, ref: CsdRef, file: NewFile) -> None:
@@ -196,7 +186,7 @@ class ZammadCsd(CsdBase):
             raise PermanentError(f"the file has {file.size} octets: more than Zammad takes in one request")
         async with self._locks.held(ref.number or ref.id):
             ticket = await self._there(ref)
-            if _has(ticket, words.file_key(file)) or await self._has_same(ticket, file):
+            if has_note(ticket.notes, words.file_key(file)) or await self._has_same(ticket, file):
                 return
             content = await asyncio.to_thread(_content, file)
             await self._say(ticket.ref, await asyncio.to_thread(words.file_note, file, content))
@@ -364,11 +354,6 @@ class ZammadCsd(CsdBase):
         if "'priority'" in refused.text:
             return MisconfiguredError(f"{refused} ({self._file.where('priorities')})")
         return refused
-
-
-def _has(ticket: Ticket, key: str) -> bool:
-    mark = mark_of(key)
-    return any(note.key == mark for note in ticket.notes)
 
 
 def _content(file: NewFile) -> bytes:

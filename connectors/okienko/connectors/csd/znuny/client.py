@@ -30,8 +30,8 @@ from okienko.plugins.csd import (
 )
 from okienko.plugins.csdlocks import TicketLocks
 from okienko.plugins.csdlook import Look
-from okienko.plugins.csdmapping import load_mapping
-from okienko.plugins.csdnotes import mark_of
+from okienko.plugins.csdmapping import load_mapping, matter
+from okienko.plugins.csdnotes import has_note
 from okienko.plugins.csdonce import OnceOnly
 from okienko.plugins.errors import MisconfiguredError, PermanentError
 from okienko.plugins.findings import Finding
@@ -68,14 +68,8 @@ class ZnunyCsd(CsdBase):
         self._locks = TicketLocks()
         self._once = OnceOnly(self.find, self._create, at_once=settings.connections)
         c = Capability
-        can = {c.PUBLIC_NOTES, c.ATTACHMENTS, c.SUBJECT, c.QUEUE, c.ASSIGNEE, c.CHANGES, c.REMOVAL}
-        if self._mapping.priorities:
-            can.add(c.PRIORITY)
-        if TicketStatus.PENDING in self._mapping.states.write:
-            can.add(c.PENDING)
-        if settings.webhook_secret is not None:
-            can.add(c.WEBHOOK)
-        self.capabilities = frozenset(can)
+        always = {c.PUBLIC_NOTES, c.ATTACHMENTS, c.SUBJECT, c.QUEUE, c.ASSIGNEE, c.CHANGES, c.REMOVAL}
+        self.capabilities = self._mapping.declared(always, webhook=settings.webhook_secret is not None)
 
     @property
     def _wire(self) -> ZnunyWire:
@@ -142,8 +136,6 @@ class ZnunyCsd(CsdBase):
 
     def _where(self, refused: ZnunyRefusedError, registration: Registration) -> str:
         """The line of the mapping that Znuny's words are about."""
-        keys = [registration.procedure.value] if registration.procedure else []
-        keys += [registration.kind.value, "default"]
         if "DynamicField" in refused.text:
             return self._file.where("fields", 0) if self._mapping.fields else self._file.where("correlation")
         if "State" in refused.text:
@@ -152,7 +144,7 @@ class ZnunyCsd(CsdBase):
             return self._file.where("priorities", registration.priority.value)
         table = "types" if "Type" in refused.text else "queues"
         known = self._mapping.types if table == "types" else self._mapping.queues
-        return self._file.where(table, next((key for key in keys if key in known), "default"))
+        return self._file.where(table, matter(known, registration))
 
     async def get(self, ref: CsdRef) -> Ticket | None:
         """See CsdBackend. A ticket that our agent may not see is not there either: Znuny answers both alike."""
@@ -177,7 +169,7 @@ class ZnunyCsd(CsdBase):
         """See CsdBackend."""
         async with self._locks.held(ref.number or ref.id):
             ticket = await self._there(ref)
-            if not _has(ticket, key):
+            if not has_note(ticket.notes, key):
                 await self._write(ticket.ref, {"Article": words.note(text, key, subject="Notatka", public=public)})
 
     async def attach(self, ref: CsdRef, file: NewFile) -> None:
@@ -188,7 +180,7 @@ class ZnunyCsd(CsdBase):
             ticket = await self._there(ref)
             content = await asyncio.to_thread(_content, file)
             key, article, attachment = await asyncio.to_thread(words.file_note, file, content)
-            if not _has(ticket, key) and not await self._has_same(ticket, file):
+            if not has_note(ticket.notes, key) and not await self._has_same(ticket, file):
                 await self._write(ticket.ref, {"Article": article, "Attachment": [attachment]})
 
     async def _has_same(self, ticket: Ticket, file: NewFile) -> bool:
@@ -263,7 +255,7 @@ class ZnunyCsd(CsdBase):
             # TicketUpdate sets the state before it writes an article, so that a failure between would lose the text.
             turn = words.times_closed(await self._wire.history(ticket.ref.id), self._mapping)
             key = f"{status.value} {turn}"
-            if not _has(ticket, key):
+            if not has_note(ticket.notes, key):
                 await self._write(ticket.ref, {"Article": words.note(text, key, subject=subject, public=public)})
             fields = self._state(status)
             await self._write(ticket.ref, {"Ticket": fields})
@@ -350,11 +342,6 @@ class ZnunyCsd(CsdBase):
                 return await work(thing)
 
         return list(await asyncio.gather(*map(one, things)))
-
-
-def _has(ticket: Ticket, key: str) -> bool:
-    mark = mark_of(key)
-    return any(note.key == mark for note in ticket.notes)
 
 
 def _content(file: NewFile) -> bytes:
