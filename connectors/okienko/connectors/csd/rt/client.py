@@ -70,8 +70,7 @@ class RtCsd(CsdBase):
         self._registering = Registering(settings, self._file, lambda: self._wire, self.find)
         c = Capability
         always = {
-            c.PUBLIC_NOTES, c.ATTACHMENTS, c.LINKS, c.SUBJECT, c.QUEUE, c.ASSIGNEE, c.VERSIONS, c.CHANGES, c.REMOVAL,
-            c.PREVIEW,
+            c.PUBLIC_NOTES, c.ATTACHMENTS, c.LINKS, c.SUBJECT, c.QUEUE, c.ASSIGNEE, c.VERSIONS, c.CHANGES, c.REMOVAL, c.PREVIEW,
         }  # fmt: skip
         self.capabilities = self._mapping.declared(always, webhook=settings.webhook_secret is not None)
 
