@@ -148,6 +148,14 @@ async def test_a_case_of_another_csd_and_a_merged_ticket(desk: Any, mail: Any) -
     assert (merged.result, merged.problem) == (Fate.GONE, f"it was merged into {refs[2].number}")
 
 
+async def test_an_erased_case_is_left_alone(desk: Any, mail: Any) -> None:
+    await registered(desk, mail, "sprawa")
+    await desk.rows("UPDATE cases SET silenced = 'erased' RETURNING 1")
+    csd = UnderMapping(desk, "Konta")
+    assert [one.result for one in await told(desk, trial(csd))] == [Fate.ERASED]
+    assert csd.system.requests["read"] == 0
+
+
 async def test_without_a_ticket_the_csd_is_not_even_started(desk: Any, mail: Any) -> None:
     await desk.take(mail("nowa"))
     await desk.until("register")

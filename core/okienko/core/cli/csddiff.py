@@ -33,9 +33,10 @@ MappingOption = Annotated[
 CsdOption = Annotated[str | None, typer.Option("--csd", metavar="NAME", help="This CSD, not that of OKIENKO_CSD")]
 _SAID = {
     Fate.CREATE: "would be created", Fate.DIFFERS: "different", Fate.SAME: "the same", Fate.REFUSED: "refused",
-    Fate.GONE: "ticket gone", Fate.ELSEWHERE: "in another CSD", Fate.NONE: "gets no ticket",
+    Fate.GONE: "ticket gone", Fate.ELSEWHERE: "in another CSD", Fate.ERASED: "erased",
+    Fate.NONE: "gets no ticket",
 }  # fmt: skip
-_QUIET = (Fate.SAME, Fate.NONE)
+_QUIET = (Fate.SAME, Fate.ERASED, Fate.NONE)
 
 
 def add_to(group: typer.Typer) -> None:

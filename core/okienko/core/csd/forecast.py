@@ -27,6 +27,8 @@ class Fate(StrEnum):
     """Its ticket is not there any more."""
     ELSEWHERE = "elsewhere"
     """Its ticket is in another CSD."""
+    ERASED = "erased"
+    """Its person was taken out, and nothing is written to it any more."""
     NONE = "none"
     """It gets no ticket: the answer was the whole work, or it is closed."""
 

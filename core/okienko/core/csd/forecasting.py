@@ -130,6 +130,8 @@ async def _one(trial: Trial, row: Any, ref: CsdRef | None) -> Forecast:
     told = Forecast(row["id"], number, ref.number if ref else None, Fate.NONE)
     if ref is None and (row["state"] == CaseState.CLOSED.value or not trial.pack.needs_registration(_matter(row))):
         return told
+    if row["silenced"] == "erased":
+        return replace(told, result=Fate.ERASED)
     if ref is not None and ref.backend != trial.csd.name:
         return replace(told, result=Fate.ELSEWHERE, problem=f"its ticket is in {ref.backend}")
     registration = registration_of(row, number)

@@ -29,17 +29,18 @@ def preview_of(registration: Registration, file: MappingFile) -> RawTicket:
 
 
 def raw_of(record: rt.Record, mapping: CsdMapping) -> RawTicket:
-    """A ticket as RT tells it. RT's own fields, such as Due, it writes in another form than it takes: they are not told."""
+    """A ticket as RT tells it. Its own fields, such as Due, it writes in another form than it takes, and a requestor's login need not be the
+    address: neither is told then.
+    """
     found = {name.casefold(): value for name, value in rt.field_values(record).items()}
     names = [mapping.correlation, *(one.name for one in mapping.fields if one.name not in rt.CORE_FIELDS)]
     people = record.get("Requestor")
+    logins = [str(one.get("id", "")) for one in people if isinstance(one, Mapping)] if isinstance(people, list) else []
     return RawTicket(
         subject=str(record.get("Subject") or ""),
         queue=rt.queue_of(record),
         status=str(record.get("Status") or ""),
         priority=str(record.get("Priority") or "0"),
-        requester=", ".join(str(one.get("id", "")) for one in people if isinstance(one, Mapping))
-        if isinstance(people, list)
-        else None,
+        requester=", ".join(logins) if logins and all("@" in login for login in logins) else None,
         fields={name: found.get(name.casefold(), "") for name in names},
     )

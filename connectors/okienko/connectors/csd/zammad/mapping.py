@@ -75,12 +75,12 @@ def preview_of(registration: Registration, file: MappingFile) -> RawTicket:
 
 
 def raw_of(found: dict[str, Any], mapping: CsdMapping) -> RawTicket:
-    """A ticket as Zammad tells it."""
+    """A ticket as Zammad tells it. A customer's login that is no address says nothing of who was written."""
     names = (mapping.correlation, *(one.name for one in mapping.fields))
     told = {name: str(found[name]) for name in ("group", "type", "priority", "customer") if found.get(name)}
     return RawTicket(
         subject=str(found.get("title", "")), queue=told.get("group"), type=told.get("type"), status=str(found.get("state", "")),
-        priority=told.get("priority"), requester=told.get("customer"),
+        priority=told.get("priority"), requester=told["customer"] if "@" in told.get("customer", "") else None,
         fields={name: "" if found.get(name) is None else str(found[name]) for name in names},
     )  # fmt: skip
 
