@@ -83,8 +83,8 @@ async def test_each_case_by_its_fate_and_nothing_is_written(desk: Any, mail: Any
     before, system = await everything(desk), desk.csd.system
     assert len(before) > 20
     writes = (system.writes, system.created)
-    csd = UnderMapping(desk, "Konta")
-    found = await told(desk, trial(csd, UnderMapping(desk)))
+    csd, present = UnderMapping(desk, "Konta"), UnderMapping(desk)
+    found = await told(desk, trial(csd, present))
     assert [one.result.value for one in found] == ["same", "differs", "refused", "gone", "none", "create", "refused"]
     assert [one.ticket for one in found] == [ref.number for ref in refs] + [None] * 3
     assert [one.number for one in found] == [f"OK{seq:09}" for seq in range(1, 8)]
@@ -95,7 +95,7 @@ async def test_each_case_by_its_fate_and_nothing_is_written(desk: Any, mail: Any
     assert all(d.now is None and d.because is None for d in found[5].differences)
     assert found[5].shown()["differences"][0] == {"field": "subject", "now": None, "then": "nowa", "because": None}
     assert await everything(desk) == before
-    assert (system.writes, system.created, csd.starts) == (*writes, 1)
+    assert (system.writes, system.created, csd.starts, present.starts) == (*writes, 1, 1)
 
 
 async def test_what_people_moved_is_told_apart_from_what_the_mapping_moves(desk: Any, mail: Any) -> None:

@@ -58,7 +58,7 @@ class Trial:
     """The two sides of it."""
 
     csd: CsdBackend
-    """Under the mapping to be tried. Not started: it is, before the first ticket is read."""
+    """Under the mapping to be tried. Not started: both are, before the first ticket is read."""
     before: CsdBackend | None
     """Under the present mapping; None when that one cannot be loaded. The same object when none is to be tried."""
     pack: ProcedurePack
@@ -119,10 +119,16 @@ async def forecasts(engine: AsyncEngine, trial: Trial, choice: Choice) -> AsyncI
             ref = shadows.ref_of(row, row)
             if ref is not None and ref.backend == trial.csd.name and not started:
                 started = True
-                await guarded(trial.csd.start(), plugin=trial.csd.name, operation="start", seconds=trial.seconds)
+                await _start(trial)
             yield await _one(trial, row, ref)
         if len(rows) < PAGE:
             return
+
+
+async def _start(trial: Trial) -> None:
+    for csd in (trial.csd, trial.before if trial.before is not trial.csd else None):
+        if csd is not None:
+            await guarded(csd.start(), plugin=csd.name, operation="start", seconds=trial.seconds)
 
 
 async def _one(trial: Trial, row: Any, ref: CsdRef | None) -> Forecast:
