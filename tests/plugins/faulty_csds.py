@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import socket
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -15,6 +16,7 @@ from okienko.plugins.csd import (
     Capability,
     Changes,
     NewFile,
+    RawTicket,
     Registration,
     Ticket,
     TicketChange,
@@ -498,3 +500,36 @@ class KnowsNoCure(Faulty):
 
     async def check(self) -> list[Finding]:
         return [Finding("x", Severity.ERROR, "broken")]
+
+
+class ForetellsTheUsual(Faulty):
+    """The preview leaves out what the case brings."""
+
+    found_by = "test_preview_is_what_is_created"
+
+    def preview(self, registration: Registration) -> RawTicket:
+        return replace(super().preview(registration), priority=Priority.NORMAL.value)
+
+
+class AsksToForetell(Faulty):
+    found_by = "test_preview_asks_nothing"
+
+    def preview(self, registration: Registration) -> RawTicket:
+        socket.socket().close()
+        return super().preview(registration)
+
+
+class MakesItToForetell(Faulty):
+    found_by = "test_preview_asks_nothing"
+
+    def preview(self, registration: Registration) -> RawTicket:
+        self.system.create(registration)
+        return super().preview(registration)
+
+
+class TellsNothingRaw(Faulty):
+    found_by = "test_preview_is_what_is_created"
+
+    async def get(self, ref: CsdRef) -> Ticket | None:
+        ticket = await super().get(ref)
+        return replace(ticket, raw=None) if ticket is not None else None

@@ -105,7 +105,7 @@ async def find_or_create(calls: Calls, csd: CsdBackend, pack: ProcedurePack, row
 
 
 async def _created(calls: Calls, csd: CsdBackend, pack: ProcedurePack, rows: Sequence[Any]) -> dict[UUID, CsdRef]:
-    new = [_registration(row, own_number(calls, pack, row)) for row in rows]
+    new = [registration_of(row, own_number(calls, pack, row)) for row in rows]
     refs = await calls.call(csd, "create", lambda: csd.create(new))
     if missing := [row["id"] for row in rows if row["id"] not in refs]:
         raise PermanentError(f"the CSD {csd.name} gave no number to {len(missing)} of {len(rows)} cases")
@@ -404,7 +404,8 @@ def _classification(row: Any) -> Classification:
     return Classification(CaseKind(row["kind"]), Procedure(row["procedure"]) if row["procedure"] else None)
 
 
-def _registration(row: Any, number: str) -> Registration:
+def registration_of(row: Any, number: str) -> Registration:
+    """What the CSD is asked to register, of a row of the cases table; `number` is okienko's own."""
     return Registration(
         correlation_id=row["id"],
         kind=CaseKind(row["kind"]),

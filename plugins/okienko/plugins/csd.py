@@ -47,6 +47,8 @@ class Capability(StrEnum):
     """Tickets may vanish or be merged into others, and `get` tells."""
     ERASE = "erase"
     """`erase` takes the person out of a ticket (RODO) and keeps the rest."""
+    PREVIEW = "preview"
+    """`preview` tells what `create` would write, and `Ticket.raw` what a ticket has of that."""
 
 
 class UnsupportedError(PermanentError):
@@ -127,6 +129,23 @@ class NewFile:
 
 
 @dataclass(frozen=True, slots=True)
+class RawTicket:
+    """A ticket in the system's own words, under the heads of a mapping.
+
+    None, or a name that `fields` lacks: not written, or not told by the system. "": empty there.
+    """
+
+    subject: str | None = None
+    queue: str | None = None
+    type: str | None = None
+    status: str | None = None
+    priority: str | None = None
+    requester: str | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """By the system's names, the correlation field too."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ticket:
     """One ticket, as it was when it was read."""
 
@@ -151,6 +170,8 @@ class Ticket:
     files: tuple[RemoteFile, ...] = ()
     fields: Mapping[str, str] = field(default_factory=dict)
     """The mapped fields of the installation, by okienko's names for them."""
+    raw: RawTicket | None = None
+    """The same in the system's words, where there is PREVIEW."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +241,14 @@ class CsdBackend(Protocol):
         Look up before creating and after any ambiguous answer (`okienko.plugins.csdonce.OnceOnly` does both).
         What was registered before a failure is found by `find`. PaceError says that nothing is in doubt: each request that was
         sent was answered.
+        """
+        ...
+
+    def preview(self, registration: Registration) -> RawTicket:
+        """What `create` would write for the case under the present mapping. Pure: nothing is asked of the system.
+
+        Raises MappingError (`okienko.plugins.csdmapping`) with line and cure where the mapping has no answer. What only the system
+        knows (is there such a queue?) is not seen here; `check` asks it.
         """
         ...
 
@@ -293,6 +322,10 @@ class CsdBase:
 
     async def stop(self) -> None:
         """See CsdBackend."""
+
+    def preview(self, registration: Registration) -> RawTicket:
+        """See CsdBackend."""
+        raise self._cannot("tell beforehand what it would write")
 
     async def attach(self, ref: CsdRef, file: NewFile) -> None:
         """See CsdBackend."""

@@ -26,6 +26,14 @@ Source = Literal[
 ]
 
 
+class MappingError(MisconfiguredError):
+    """The mapping has no answer for a case. `finding` has line, message and cure apart."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(f"{finding.subject}: {finding.message}: {finding.cure}")
+        self.finding = finding
+
+
 class StateMapping(Model):
     """States both ways."""
 
@@ -124,6 +132,24 @@ class MappingFile:
     def where(self, *path: str | int) -> str:
         """`mapping.toml:12`, for the subject of a finding."""
         return f"{self.path.name}:{line_of(self.text, path)}"
+
+    def refusal(self, message: str, cure: str, *path: str | int) -> MappingError:
+        """The error for a line of this file."""
+        return MappingError(Finding(self.where(*path), Severity.ERROR, message, cure))
+
+    def queue_of(self, registration: Registration, what: str = "queue") -> str:
+        """The queue of a new ticket, for systems that need one. Raises MappingError."""
+        queue = self.mapping.queue_for(registration)
+        if queue is None:
+            raise self.refusal(f"no {what} for {registration.kind.value}", "add it, or default", "queues")
+        return queue
+
+    def type_of(self, registration: Registration, what: str = "type") -> str:
+        """The type of a new ticket, for systems that need one. Raises MappingError."""
+        kind = self.mapping.type_for(registration)
+        if kind is None:
+            raise self.refusal(f"no {what} for {registration.kind.value}", "add it, or default", "types")
+        return kind
 
     def unknown(
         self, what: str, name: str, known: Iterable[str], path: Sequence[str | int], cure: str = ""

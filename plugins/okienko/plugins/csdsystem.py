@@ -21,6 +21,7 @@ from okienko.plugins.csd import (
     Changes,
     CsdBase,
     NewFile,
+    RawTicket,
     Registration,
     RemoteFile,
     Ticket,
@@ -64,6 +65,10 @@ class TicketSystem(Protocol):
 
     async def create(self, registration: Registration) -> CsdRef:
         """One request that makes one ticket. TransientError: whether it was made is not known."""
+        ...
+
+    def preview(self, registration: Registration) -> RawTicket:
+        """See CsdBackend."""
         ...
 
     async def read(self, ref: CsdRef) -> Ticket | None:
@@ -159,10 +164,17 @@ class SystemCsd(CsdBase):
         return await self._once.create(registrations)
 
     async def _create(self, registration: Registration) -> CsdRef:
+        return await self._system.create(self._writable(registration))
+
+    def preview(self, registration: Registration) -> RawTicket:
+        """See CsdBackend."""
+        if Capability.PREVIEW not in self.capabilities:
+            return super().preview(registration)
+        return self._system.preview(self._writable(registration))
+
+    def _writable(self, registration: Registration) -> Registration:
         subject = line_of_text(registration.subject)[: self._subject_length] or "(bez tematu)"
-        return await self._system.create(
-            replace(registration, subject=subject, description=sendable(registration.description) or "(bez treści)")
-        )
+        return replace(registration, subject=subject, description=sendable(registration.description) or "(bez treści)")
 
     async def get(self, ref: CsdRef) -> Ticket | None:
         """See CsdBackend."""

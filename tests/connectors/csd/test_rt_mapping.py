@@ -210,3 +210,12 @@ def test_settings_go_together(tmp_path: Path) -> None:
         context.settings(RtCsdSettings)
     with pytest.raises(MisconfiguredError, match="OKIENKO_CSD_RT_URL"):
         PluginContext(home=tmp_path, environ={"OKIENKO_CSD_RT_URL": "http://rt.example.org"}).settings(RtCsdSettings)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [("x" * 300, "x" * 200), ("ż" * 150, "ż" * 100), ("a" + "ż" * 150, "a" + "ż" * 99), (" a\n b ", "a b")],
+)
+def test_a_subject_is_cut_as_rt_cuts_it(text: str, kept: str) -> None:
+    """By octets: what is longer would look changed when it is read back."""
+    assert rt.subject_of(text) == kept

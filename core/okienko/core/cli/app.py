@@ -17,6 +17,7 @@ from okienko.core.cli import (
     audit,
     cases,
     check,
+    csddiff,
     csdledger,
     intake,
     parked,
@@ -67,9 +68,10 @@ intake.add_to(app)
 cases.add_to(app)
 actions.add_to(app)
 parked.add_to(app)
-csd = typer.Typer(no_args_is_help=True, help="The CSD that cases are registered in: conflicts.")
+csd = typer.Typer(no_args_is_help=True, help="The CSD that cases are registered in: conflicts, diff.")
 app.add_typer(csd, name="csd")
 csdledger.add_to(csd)
+csddiff.add_to(csd)
 audit.add_to(app)
 vault.add_to(app)
 check.add_to(app)

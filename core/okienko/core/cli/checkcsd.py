@@ -74,7 +74,7 @@ async def _try(
             findings.append(Finding("settings", Severity.ERROR, str(error), "set OKIENKO_PROCEDURE to one of these"))
     backend = plugins.csd_backends.get(name)
     if backend is None:
-        return [*findings, _not_loaded(plugins, name)]
+        return [*findings, not_loaded(plugins, name)]
     return findings + await _ask(backend, settings, database_up=engine is not None)
 
 
@@ -95,7 +95,8 @@ async def _ask(backend: CsdBackend, settings: CoreSettings, *, database_up: bool
         await backend.stop()
 
 
-def _not_loaded(plugins: Plugins, name: str) -> Finding:
+def not_loaded(plugins: Plugins, name: str) -> Finding:
+    """Why no plugin offers the CSD."""
     failed = next((s for s in plugins.statuses if s.state == "failed" and name in s.name.split("_")), None)
     if failed is not None:
         return Finding(f"csd {name}", Severity.ERROR, failed.problem, f"mend the settings OKIENKO_CSD_{name.upper()}_…")

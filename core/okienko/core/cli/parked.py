@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import os
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import UUID
 
 import typer
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from okienko.core import envelopes, parking
+from okienko.core.cli.csddiff import MappingOption, open_trial, tell
 from okienko.core.cli.output import JsonOption, clean, print_json, print_table
+from okienko.core.csd.forecast import Fate
+from okienko.core.csd.forecasting import PAGE, Trial, forecasts
+from okienko.core.csd.forecasting import Choice as CaseChoice
 from okienko.core.jobs import Job
 from okienko.core.parking import Choice, ParkReason
 from okienko.core.service import open_service
+from okienko.plugins.csd import Capability
 from okienko.plugins.errors import PermanentError
 
 IdsArgument = Annotated[list[int], typer.Argument(metavar="ID…", help="Numbers from `okienko parked list`")]
@@ -27,6 +37,9 @@ _REASONS = {
     ParkReason.MISCONFIGURED: "a setting is wrong; mend it, `okienko check`, then replay",
     ParkReason.DEFECT: "a defect of okienko or of a plugin; see the log of that time",
 }
+
+_OF_TICKETS = (Job.REGISTER.value, Job.SYNC.value)
+"""Jobs whose work is a case's ticket."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -61,10 +74,15 @@ def add_to(app: typer.Typer) -> None:
         until: Annotated[datetime | None, typer.Option(help="Parked before then (UTC)")] = None,
         reason: Annotated[ParkReason | None, typer.Option(help="Parked for this reason")] = None,
         job: Annotated[Job | None, typer.Option(help="This kind of job")] = None,
-        dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be replayed")] = False,
+        dry_run: Annotated[
+            bool, typer.Option("--dry-run", help="Only show what would be replayed, and its tickets")
+        ] = False,
+        mapping: MappingOption = None,
         as_json: JsonOption = False,
     ) -> None:
         """Put parked work back in the queue: these numbers, or all that the options fit. A running worker does it again."""
+        if mapping is not None and not dry_run:
+            raise typer.BadParameter("--mapping is only tried: add --dry-run; for work, set it in the settings")
         if not numbers and not any((since, until, reason, job)):
             raise typer.BadParameter("say which: numbers, --since, --until, --reason or --job")
         singles = [int(n) for n in numbers or () if n.isascii() and n.isdigit()]
@@ -72,7 +90,10 @@ def add_to(app: typer.Typer) -> None:
             asyncio.run(_end(singles, "replayed", as_json))
             return
         choice = Choice(tuple(map(_range, numbers or ())), _utc(since), _utc(until), reason, job)
-        asyncio.run(_replay(choice, dry_run, as_json))
+        if dry_run:
+            asyncio.run(_try(choice, mapping, as_json))
+        else:
+            asyncio.run(_replay(choice, as_json))
 
     @group.command()
     def drop(numbers: IdsArgument, as_json: JsonOption = False) -> None:
@@ -114,18 +135,63 @@ async def _show(number: int, raw: bool, as_json: bool) -> None:  # noqa: FBT001 
                 sys.stdout.buffer.write(piece)
 
 
-async def _replay(choice: Choice, dry_run: bool, as_json: bool) -> None:  # noqa: FBT001  options' values
+async def _replay(choice: Choice, as_json: bool) -> None:  # noqa: FBT001  an option's value
     async with open_service() as service:
         chosen = await parking.choose(service.engine, choice)
-        if not dry_run:
-            ids = [item.id for item in chosen]
-            done = set(await parking.replay(service.engine, ids, service.now(), getpass.getuser()))
-            chosen = [item for item in chosen if item.id in done]
-    result = "would be replayed" if dry_run else "replayed"
+        done = set(await parking.replay(service.engine, [item.id for item in chosen], service.now(), getpass.getuser()))
+    chosen = [item for item in chosen if item.id in done]
     if as_json:
         for item in chosen:
-            print_json({"id": item.id, "job": item.job, "ref": str(item.ref), "result": result.replace(" ", "_")})
-        return
+            print_json(_told(item, "replayed"))
+    else:
+        _table(chosen, "replayed")
+
+
+async def _try(choice: Choice, mapping: Path | None, as_json: bool) -> None:  # noqa: FBT001  an option's value
+    async with open_trial(os.environ, None, mapping) as (engine, trial):
+        chosen = await parking.choose(engine, choice)
+        if as_json:
+            refused = await _tried(engine, trial, chosen)
+        else:
+            _table(chosen, "would be replayed")
+            refused = await _print(engine, trial, chosen)
+    if refused:
+        raise typer.Exit(1)
+
+
+async def _tried(engine: AsyncEngine, trial: Trial, chosen: Sequence[parking.Parked]) -> bool:
+    """One object for each, with what would become of its case's ticket; whether one is refused."""
+    refused = False
+    for at in range(0, len(chosen), PAGE):
+        some = chosen[at : at + PAGE]
+        ids = _cases(trial, some)
+        found = {one.case_id: one async for one in forecasts(engine, trial, CaseChoice(ids=ids))} if ids else {}
+        for item in some:
+            told = found.get(item.ref) if item.job in _OF_TICKETS else None
+            refused = refused or (told is not None and told.result is Fate.REFUSED)
+            print_json(_told(item, "would_be_replayed") | {"forecast": told.shown() if told is not None else None})
+    return refused
+
+
+async def _print(engine: AsyncEngine, trial: Trial, chosen: Sequence[parking.Parked]) -> bool:
+    ids = _cases(trial, chosen)
+    if not ids:
+        return False
+    sys.stdout.write("\n")
+    return await tell(forecasts(engine, trial, CaseChoice(ids=ids)), as_json=False)
+
+
+def _cases(trial: Trial, chosen: Sequence[parking.Parked]) -> tuple[UUID, ...]:
+    if Capability.PREVIEW not in trial.csd.capabilities:
+        return ()
+    return tuple(dict.fromkeys(item.ref for item in chosen if item.job in _OF_TICKETS))
+
+
+def _told(item: parking.Parked, result: str) -> dict[str, Any]:
+    return {"id": item.id, "job": item.job, "ref": str(item.ref), "result": result}
+
+
+def _table(chosen: Sequence[parking.Parked], result: str) -> None:
     items = [asdict(item) | {"result": result, "since": f"{item.at:%Y-%m-%d %H:%M}Z"} for item in chosen]
     print_table(
         items,

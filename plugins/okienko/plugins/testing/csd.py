@@ -18,6 +18,7 @@ from okienko.plugins.csd import (
     CsdBase,
     ForgedNoticeError,
     NewFile,
+    RawTicket,
     Registration,
     Ticket,
     TicketChange,
@@ -31,7 +32,7 @@ from okienko.plugins.csdonce import OnceOnly
 from okienko.plugins.errors import PermanentError
 from okienko.plugins.findings import Finding, Severity
 from okienko.plugins.testing.csdfaults import Faults, no_pause
-from okienko.plugins.testing.csdsystem import SIGNATURE, MemorySystem, MemoryTicket
+from okienko.plugins.testing.csdsystem import SIGNATURE, MemorySystem, MemoryTicket, written
 from okienko.schemas import CsdRef, TicketStatus
 
 T = TypeVar("T")
@@ -92,6 +93,11 @@ class MemoryCsd(CsdBase):
         """See CsdBackend."""
         self._fail_if_ordered()
         return await self._request("read", lambda: self.system.read(ref.number))
+
+    def preview(self, registration: Registration) -> RawTicket:
+        """See CsdBackend."""
+        self._need(Capability.PREVIEW, "tell beforehand what it would write")
+        return written(registration)
 
     async def comment(self, ref: CsdRef, key: str, text: str, *, public: bool = False) -> None:
         """See CsdBackend."""

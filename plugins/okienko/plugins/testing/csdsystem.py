@@ -15,7 +15,7 @@ from datetime import datetime
 from uuid import UUID
 
 from okienko.plugins.context import utc_now
-from okienko.plugins.csd import Note, Registration, RemoteFile, Ticket, TicketChange, WebhookRequest
+from okienko.plugins.csd import Note, RawTicket, Registration, RemoteFile, Ticket, TicketChange, WebhookRequest
 from okienko.schemas import CsdRef, Priority, TicketStatus
 
 STATES = {
@@ -72,8 +72,25 @@ class MemoryTicket:
             subject=self.subject, created_at=self.created_at, updated_at=self.updated_at, queue=self.queue,
             priority=self.priority, assignee=self.assignee, solution=self.solution, merged_into=self.merged_into,
             version=str(self.version), notes=tuple(self.notes), files=tuple(self.files),
-            fields={"number": self.registration.number, "channel": self.registration.channel.value},
+            fields={"number": self.registration.number, "channel": self.registration.channel.value}, raw=self._raw(),
         )  # fmt: skip
+
+    def _raw(self) -> RawTicket:
+        return replace(
+            written(self.registration), subject=self.subject, queue=self.queue, status=self.raw_status,
+            priority=self.priority.value, requester=self.requester or "",
+        )  # fmt: skip
+
+
+def written(registration: Registration) -> RawTicket:
+    """What a new ticket is made of; the queue is the system's to choose."""
+    return RawTicket(
+        subject=registration.subject, priority=registration.priority.value, requester=registration.requester,
+        fields={
+            "correlation": str(registration.correlation_id), "number": registration.number,
+            "channel": registration.channel.value,
+        },
+    )  # fmt: skip
 
 
 class MemorySystem:

@@ -12,13 +12,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from okienko.connectors.csd.builtin import files, statements, tables
-from okienko.connectors.csd.builtin.mapping import columns, is_transient, storable, ticket_of
+from okienko.connectors.csd.builtin.mapping import columns, is_transient, preview_of, storable, ticket_of
 from okienko.connectors.csd.builtin.settings import BuiltinCsdSettings
 from okienko.plugins.csd import (
     Capability,
     Changes,
     CsdBase,
     NewFile,
+    RawTicket,
     Ticket,
     TicketChange,
     TicketChangedError,
@@ -77,6 +78,10 @@ class BuiltinCsd(CsdBase):
         missing = [key for key in batch["ids"] if key not in refs]
         # A ticket that someone else put in while we tried is seen only by a new statement.
         return refs | await self.find(missing)
+
+    def preview(self, registration: Registration) -> RawTicket:
+        """See CsdBackend."""
+        return preview_of(registration)
 
     async def get(self, ref: CsdRef) -> Ticket | None:
         """See CsdBackend."""

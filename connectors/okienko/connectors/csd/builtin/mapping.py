@@ -11,7 +11,7 @@ from sqlalchemy import Row
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from okienko.plugins.csd import Note, Registration, RemoteFile, Ticket
+from okienko.plugins.csd import Note, RawTicket, Registration, RemoteFile, Ticket
 from okienko.plugins.csdnotes import mark_of
 from okienko.schemas import CsdRef, Priority, TicketStatus
 
@@ -59,6 +59,29 @@ def columns(registrations: Sequence[Registration]) -> Columns:
     )
 
 
+def preview_of(registration: Registration) -> RawTicket:
+    """What goes into the register for a new ticket. It has no mapping: its words are okienko's own."""
+    return RawTicket(
+        subject=storable(registration.subject), type=registration.kind.value, status=TicketStatus.OPEN.value,
+        priority=registration.priority.value, requester=storable(registration.requester) if registration.requester else None,
+        fields={
+            "correlation_id": str(registration.correlation_id), "case_number": storable(registration.number),
+            "channel": registration.channel.value, "procedure": registration.procedure.value if registration.procedure else "",
+        },
+    )  # fmt: skip
+
+
+def _raw(row: Row[Any]) -> RawTicket:
+    return RawTicket(
+        subject=row.subject, queue=row.queue or "", type=row.matter, status=row.status, priority=row.priority,
+        requester=row.requester or "",
+        fields={
+            "correlation_id": str(row.correlation_id), "case_number": row.case_number, "channel": row.channel,
+            "procedure": row.procedure or "",
+        },
+    )  # fmt: skip
+
+
 def ticket_of(backend: str, rows: Sequence[Row[Any]]) -> Ticket:
     """One ticket from its rows, of which each brings one note, one file or nothing."""
     first = rows[0]
@@ -89,6 +112,7 @@ def ticket_of(backend: str, rows: Sequence[Row[Any]]) -> Ticket:
         notes=notes,
         files=files,
         fields={"number": first.case_number, "channel": first.channel},
+        raw=_raw(first),
     )
 
 

@@ -116,7 +116,7 @@ CHANGE = text(f"""
 GET = text("""
     SELECT t.number, t.correlation_id, t.status, t.subject, t.solution, t.created_at, t.opened_at, t.closed_at, t.updated_at,
            t.priority, t.queue, t.assignee, t.channel, t.case_number, t.changed,
-           p.kind, p.id, p.key, p.text, p.at, p.public, p.size, p.sha256
+           t.kind AS matter, t.procedure, t.requester, p.kind, p.id, p.key, p.text, p.at, p.public, p.size, p.sha256
     FROM csd_builtin.ticket t LEFT JOIN (
         SELECT 'note' AS kind, place, CAST(place AS text) AS id, key, text, at, public, 0 AS size, '' AS sha256
         FROM csd_builtin.note WHERE number = :number

@@ -14,7 +14,7 @@ import httpx
 from okienko.connectors.csd.glpi import mapping as words
 from okienko.connectors.csd.glpi.settings import GlpiCsdSettings
 from okienko.plugins.context import utc_now
-from okienko.plugins.csd import Capability, NewFile, Registration, RemoteFile, Ticket, WebhookRequest
+from okienko.plugins.csd import Capability, NewFile, RawTicket, Registration, RemoteFile, Ticket, WebhookRequest
 from okienko.plugins.csdmapping import MappingFile
 from okienko.plugins.errors import MisconfiguredError, PermanentError
 from okienko.plugins.httpapi import Answer, Credentials, HttpApi, Limits
@@ -49,7 +49,7 @@ class GlpiSystem:
         self._categories: dict[str, int] = {}
         self._known: OrderedDict[tuple[str, str], Any] = OrderedDict()
         c = Capability
-        always = {c.PUBLIC_NOTES, c.SUBJECT, c.QUEUE, c.ASSIGNEE, c.CHANGES, c.REMOVAL} | self.more()
+        always = {c.PUBLIC_NOTES, c.SUBJECT, c.QUEUE, c.ASSIGNEE, c.CHANGES, c.REMOVAL, c.PREVIEW} | self.more()
         self.capabilities = self.mapping.declared(always, webhook=settings.webhook_secret is not None)
 
     def more(self) -> set[Capability]:
@@ -116,6 +116,10 @@ class GlpiSystem:
     def category_of(self, registration: Registration) -> tuple[str | None, str]:
         """Category of a new ticket, with its line in the mapping."""
         return self.mapping.queue_for(registration), self.file.where("queues")
+
+    def preview(self, registration: Registration) -> RawTicket:
+        """See TicketSystem. Both APIs are sent the same; GLPI gives the first state itself."""
+        return words.preview_of(registration, self.file)
 
     def remember(self, kind: str, key: object, value: Any) -> Any:
         """Keep what does not change, the newest ones."""

@@ -10,14 +10,23 @@ import hmac
 import html
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 from uuid import UUID
 
-from okienko.plugins.csd import ForgedNoticeError, NewFile, Note, RemoteFile, Ticket, WebhookRequest
-from okienko.plugins.csdmapping import CsdMapping
+from okienko.plugins.csd import (
+    ForgedNoticeError,
+    NewFile,
+    Note,
+    RawTicket,
+    Registration,
+    RemoteFile,
+    Ticket,
+    WebhookRequest,
+)
+from okienko.plugins.csdmapping import CsdMapping, MappingFile, matter
 from okienko.plugins.csdnotes import key_in, unmarked
 from okienko.plugins.errors import PermanentError
 from okienko.schemas import CsdRef, TicketStatus
@@ -107,6 +116,7 @@ def ticket_of(
     mapping: CsdMapping, *, number: object, correlation: object, state: object, subject: str, created: datetime,
     updated: datetime, queue: str | None = None, priority: object = None, assignee: str | None = None,
     entries: Sequence[Entry] = (), files: Sequence[RemoteFile] = (), merged_into: CsdRef | None = None,
+    told: Mapping[str, Any] | None = None,
 ) -> Ticket:  # fmt: skip
     """A Ticket of what both APIs tell."""
     raw = word_of(state, STATES)
@@ -129,7 +139,46 @@ def ticket_of(
         merged_into=merged_into,
         notes=tuple(note_of(one) for one in ordered),
         files=tuple(files),
+        raw=raw_of(told, mapping, correlation, queue) if told is not None else None,
     )
+
+
+def preview_of(registration: Registration, file: MappingFile) -> RawTicket:
+    """What is sent for a new ticket under the mapping's heads, in the words of GLPI's API. Raises MappingError."""
+    mapping = file.mapping
+    kind, priority = mapping.type_for(registration), mapping.priority_out(registration.priority)
+    return RawTicket(
+        subject=registration.subject,
+        queue=mapping.queue_for(registration),
+        type=_checked(kind, TYPES, file, "types", matter(mapping.types, registration)),
+        priority=_checked(priority, PRIORITIES, file, "priorities", registration.priority.value),
+        requester=registration.requester,
+        fields={mapping.correlation: str(registration.correlation_id), **mapping.values_for(registration)},
+    )
+
+
+def _checked(word: str | None, known: dict[str, int], file: MappingFile, *path: str) -> str | None:
+    if word is None:
+        return None
+    try:
+        return word_of(code_of(word, known), known)
+    except PermanentError:
+        raise file.refusal(f"GLPI has no {word!r}", f"write one of: {', '.join(known)}", *path) from None
+
+
+def raw_of(row: Mapping[str, Any], mapping: CsdMapping, correlation: object, queue: str | None) -> RawTicket:
+    """A ticket as GLPI tells it. API 11 wraps some values with their names; a field that it does not show is not told."""
+    names = [one.name for one in mapping.fields if isinstance(row.get(one.name), str | int)]
+    return RawTicket(
+        subject=decoded(row.get("name")), queue=queue or "", type=_word(row.get("type"), TYPES), status=_word(row.get("status"), STATES),
+        priority=_word(row.get("priority"), PRIORITIES),
+        fields={mapping.correlation: str(correlation or ""), **{name: decoded(row[name]) for name in names}},
+    )  # fmt: skip
+
+
+def _word(value: object, known: dict[str, int]) -> str | None:
+    code = value.get("id") if isinstance(value, Mapping) else value
+    return None if code is None else word_of(code, known)
 
 
 def uuid_of(value: object) -> UUID | None:

@@ -88,7 +88,7 @@ class Glpi10(GlpiSystem):
             self.mapping, number=number, correlation=row.get(self.mapping.correlation), state=row.get("status"),
             subject=words.decoded(row.get("name")), created=words.moment(row.get("date_creation"), self.zone),
             updated=words.moment(row.get("date_mod"), self.zone), priority=row.get("priority"), assignee=assignee,
-            queue=await self.category_name(int(row.get("itilcategories_id") or 0)), entries=entries, files=files,
+            queue=await self.category_name(int(row.get("itilcategories_id") or 0)), entries=entries, files=files, told=row,
         )  # fmt: skip
 
     def _bare(self, row: dict[str, Any], merged_into: CsdRef | None = None) -> Ticket:

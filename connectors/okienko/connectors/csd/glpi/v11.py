@@ -72,7 +72,7 @@ class Glpi11(GlpiSystem):
         )
         team = [one for one in row.get("team") or [] if isinstance(one, dict) and one.get("role") == "assigned"]
         assignee = str(team[0].get("name") or "") or None if team else None
-        return self._ticket(row, entries=[*followups, *solutions], queue=queue, assignee=assignee)
+        return self._ticket(row, entries=[*followups, *solutions], queue=queue, assignee=assignee, told=row)
 
     def _ticket(self, row: dict[str, Any], **more: Any) -> Ticket:
         state = row.get("status")

@@ -24,6 +24,7 @@ from okienko.plugins.csd import (
     CsdBase,
     NewFile,
     Note,
+    RawTicket,
     Registration,
     Ticket,
     TicketChange,
@@ -71,7 +72,7 @@ class JiraSmCsd(CsdBase):
         self._mover = Mover(self._file, lambda: self._wire, settings.resolution)
         self._once = OnceOnly(self.find, self._create, at_once=settings.connections)
         c = Capability
-        always = {c.PUBLIC_NOTES, c.ATTACHMENTS, c.LINKS, c.SUBJECT, c.ASSIGNEE, c.CHANGES, c.REMOVAL}
+        always = {c.PUBLIC_NOTES, c.ATTACHMENTS, c.LINKS, c.SUBJECT, c.ASSIGNEE, c.CHANGES, c.REMOVAL, c.PREVIEW}
         self.capabilities = self._mapping.declared(always, webhook=settings.webhook_secret is not None)
 
     @property
@@ -110,12 +111,7 @@ class JiraSmCsd(CsdBase):
 
     async def _create(self, registration: Registration) -> CsdRef:
         mapping, where = self._mapping, self._file.where
-        if mapping.queue_for(registration) is None:
-            raise MisconfiguredError(f"{where('queues')}: no project for {registration.kind.value}: add it, or default")
-        if mapping.type_for(registration) is None:
-            raise MisconfiguredError(
-                f"{where('types')}: no issue type for {registration.kind.value}: add it, or default"
-            )
+        words.matter_of(registration, self._file)
         body = words.new_issue(registration, mapping, await self._finder.schemas(), cloud=self._cloud)
         try:
             return words.ref_of(await self._wire.create(body))
@@ -133,6 +129,10 @@ class JiraSmCsd(CsdBase):
             raise MisconfiguredError(
                 f"{line or self._file.path.name}: {refused}; `okienko check csd` says more"
             ) from None
+
+    def preview(self, registration: Registration) -> RawTicket:
+        """See CsdBackend."""
+        return words.preview_of(registration, self._file)
 
     async def get(self, ref: CsdRef) -> Ticket | None:
         """See CsdBackend. The id lasts when an issue is moved; an issue that our account may not see is not there either."""

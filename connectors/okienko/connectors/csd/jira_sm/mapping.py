@@ -12,8 +12,8 @@ from typing import Any
 from uuid import UUID
 
 from okienko.connectors.csd.jira_sm.texts import from_adf, from_wiki, to_adf, to_wiki
-from okienko.plugins.csd import ForgedNoticeError, Note, Registration, RemoteFile, Ticket, WebhookRequest
-from okienko.plugins.csdmapping import CsdMapping
+from okienko.plugins.csd import ForgedNoticeError, Note, RawTicket, Registration, RemoteFile, Ticket, WebhookRequest
+from okienko.plugins.csdmapping import CsdMapping, MappingFile
 from okienko.plugins.csdnotes import key_in, unmarked
 from okienko.plugins.csdparts import clean, file_name, one_line
 from okienko.plugins.errors import MisconfiguredError, PermanentError, TransientError
@@ -25,7 +25,18 @@ SUMMARY = 255
 Record = Mapping[str, Any]
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]*-[0-9]+")
 _CUSTOM = re.compile(r"customfield_([0-9]+)")
-_READ = ("summary", "status", "priority", "assignee", "project", "created", "updated", "attachment", "issuelinks")
+_READ = (
+    "summary",
+    "status",
+    "issuetype",
+    "priority",
+    "assignee",
+    "project",
+    "created",
+    "updated",
+    "attachment",
+    "issuelinks",
+)
 
 
 def fields_for(mapping: CsdMapping) -> list[str]:
@@ -79,6 +90,37 @@ def new_issue(registration: Registration, mapping: CsdMapping, schemas: Record, 
     # Lasting, and not to be changed by hand: tells a person with the REST API where an issue comes from.
     marker = {"key": "okienko", "value": {"case": str(registration.correlation_id), "number": registration.number}}
     return {"fields": fields, "properties": [marker]}
+
+
+def matter_of(registration: Registration, file: MappingFile) -> tuple[str, str]:
+    """Project and issue type of a new issue, neither of which may be missing. Raises MappingError."""
+    return file.queue_of(registration, "project"), file.type_of(registration, "issue type")
+
+
+def preview_of(registration: Registration, file: MappingFile) -> RawTicket:
+    """The body of POST /issue under the mapping's heads. Raises MappingError. Jira's workflow gives the first state."""
+    project, kind = matter_of(registration, file)
+    fields: dict[str, Any] = new_issue(registration, file.mapping, {}, cloud=False)["fields"]
+    own = [file.mapping.correlation, *file.mapping.values_for(registration)]
+    return RawTicket(
+        subject=fields["summary"], queue=project, type=kind,
+        priority=fields["priority"]["name"] if "priority" in fields else None, fields={name: str(fields[name]) for name in own},
+    )  # fmt: skip
+
+
+def raw_of(issue: Record, mapping: CsdMapping) -> RawTicket:
+    """An issue as Jira tells it. Times have another form there than when they are written: they are not told."""
+    fields = fields_of(issue)
+    project = fields.get("project")
+    own = [mapping.correlation, *(one.name for one in mapping.fields if one.source != "opened_at")]
+    return RawTicket(
+        subject=str(fields.get("summary") or ""),
+        queue=str(project.get("key")) if isinstance(project, Mapping) else None,
+        type=text_of(fields.get("issuetype")) or None,
+        status=text_of(fields.get("status")),
+        priority=text_of(fields.get("priority")),
+        fields={name: text_of(fields.get(name)) for name in own},
+    )
 
 
 def shaped(value: str, schema: object) -> Any:
@@ -184,6 +226,7 @@ def ticket_of(issue: Record, mapping: CsdMapping, notes: tuple[Note, ...]) -> Ti
             for one in sorted(files, key=lambda one: int(one.get("id") or 0))
         ),
         fields={one.source: text for one in mapping.fields if (text := text_of(fields.get(one.name)))},
+        raw=raw_of(issue, mapping),
     )
 
 

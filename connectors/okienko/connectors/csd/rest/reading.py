@@ -21,7 +21,7 @@ from okienko.connectors.csd.rest.description import (
     NoteFields,
     Webhook,
 )
-from okienko.plugins.csd import ForgedNoticeError, Note, RemoteFile, Ticket, WebhookRequest
+from okienko.plugins.csd import ForgedNoticeError, Note, RawTicket, RemoteFile, Ticket, WebhookRequest
 from okienko.plugins.csdnotes import key_in, unmarked
 from okienko.plugins.errors import PermanentError
 from okienko.schemas import CsdRef, TicketStatus
@@ -107,21 +107,24 @@ def ticket_of(
     into = optional(t.merged_into, "merged_into")
     solution = optional(t.solution, "solution")
     read = [note_of(d.answers.note, zone, row) for row in notes] if d.answers.note is not None else []
+    queue, priority = optional(t.queue, "queue"), optional(t.priority, "priority")
+    subject = str(value_of(t.subject, data, (*at, "subject")) or "")
     return Ticket(
         ref=ref_of(t, data, at),
         correlation_id=_uuid(value_of(t.correlation, data, (*at, "correlation"))),
         status=status,
         raw_status=raw,
-        subject=str(value_of(t.subject, data, (*at, "subject")) or ""),
+        subject=subject,
         created_at=moment(needed(t.created, data, (*at, "created")), zone, (*at, "created")),
         updated_at=moment(needed(t.updated, data, (*at, "updated")), zone, (*at, "updated")),
-        queue=optional(t.queue, "queue"),
-        priority=d.priority_in(optional(t.priority, "priority")),
+        queue=queue,
+        priority=d.priority_in(priority),
         assignee=optional(t.assignee, "assignee"),
         solution=unmarked(solution) if solution is not None and status is TicketStatus.CLOSED else None,
         merged_into=CsdRef(backend=BACKEND, number=into) if into is not None else None,
         notes=tuple(sorted(read, key=lambda note: note.at)),
         files=tuple(file_of(d.answers.file, row) for row in files) if d.answers.file is not None else (),
+        raw=RawTicket(subject, queue=queue, status=raw, priority=priority),
     )
 
 

@@ -17,11 +17,13 @@ from okienko.connectors.csd.rest import reading
 from okienko.connectors.csd.rest.checks import check
 from okienko.connectors.csd.rest.description import DescriptionFile, RequestName
 from okienko.connectors.csd.rest.settings import RestCsdSettings
-from okienko.connectors.csd.rest.wire import RestWire
+from okienko.connectors.csd.rest.templates import names_in
+from okienko.connectors.csd.rest.wire import RestWire, arguments_of
 from okienko.plugins.context import utc_now
 from okienko.plugins.csd import (
     Capability,
     NewFile,
+    RawTicket,
     Registration,
     RemoteFile,
     Ticket,
@@ -51,7 +53,7 @@ class RestSystem:
             can.discard(Capability.PENDING)
         if self._secret is None:
             can.discard(Capability.WEBHOOK)
-        self.capabilities = frozenset(can)
+        self.capabilities = frozenset(can | {Capability.PREVIEW})
 
     async def stop(self) -> None:
         """See TicketSystem."""
@@ -68,6 +70,20 @@ class RestSystem:
         """See TicketSystem."""
         body = await self._wire.json("create", registration_values(self._file, registration))
         return reading.ref_of(self._d.answers.created, body, ("answers", "created"))
+
+    def preview(self, registration: Registration) -> RawTicket:
+        """See TicketSystem. Raises MappingError too for a template of [requests.create] that does not work with these values."""
+        values = registration_values(self._file, registration)
+        request = self._d.requests["create"]
+        try:
+            arguments_of(request, values)
+        except MisconfiguredError as error:
+            raise self._file.refusal(str(error), "correct the template", "requests", "create") from None
+        used = names_in([request.path, request.query, request.headers, request.form, request.body])
+        told = {name: values[name] for name in ("queue", "type", "status", "priority", "requester") if name in used}
+        return RawTicket(
+            subject=registration.subject, **told, fields=values["fields"] if "fields" in used else {},
+        )  # fmt: skip
 
     async def read(self, ref: CsdRef) -> Ticket | None:
         """See TicketSystem."""

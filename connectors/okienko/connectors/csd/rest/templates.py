@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import StrictUndefined, TemplateError, Undefined
+from jinja2 import StrictUndefined, TemplateError, Undefined, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from okienko.plugins.csdsystem import line_of_text
@@ -63,6 +63,15 @@ def parse_template(value: Any) -> None:
             _PLAIN.from_string(value)
         except TemplateError as error:
             raise ValueError(f"no template: {error}") from None
+
+
+def names_in(value: Any) -> set[str]:
+    """The names that the templates in a structure use."""
+    if isinstance(value, dict):
+        return set().union(*map(names_in, value.values()))
+    if isinstance(value, list):
+        return set().union(*map(names_in, value))
+    return meta.find_undeclared_variables(_PLAIN.parse(value)) if isinstance(value, str) else set()
 
 
 def path_of(template: str, values: Mapping[str, Any]) -> str:

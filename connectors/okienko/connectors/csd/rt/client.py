@@ -12,6 +12,7 @@ from uuid import UUID
 from okienko.connectors.csd.rt import mapping as rt
 from okienko.connectors.csd.rt.checks import check
 from okienko.connectors.csd.rt.cursor import Cursor
+from okienko.connectors.csd.rt.preview import preview_of, raw_of
 from okienko.connectors.csd.rt.registering import Registering
 from okienko.connectors.csd.rt.settings import RtCsdSettings, SolutionAs
 from okienko.connectors.csd.rt.wire import Record, RtWire
@@ -21,6 +22,7 @@ from okienko.plugins.csd import (
     Changes,
     CsdBase,
     NewFile,
+    RawTicket,
     Registration,
     Ticket,
     TicketChange,
@@ -68,7 +70,7 @@ class RtCsd(CsdBase):
         self._registering = Registering(settings, self._file, lambda: self._wire, self.find)
         c = Capability
         always = {
-            c.PUBLIC_NOTES, c.ATTACHMENTS, c.LINKS, c.SUBJECT, c.QUEUE, c.ASSIGNEE, c.VERSIONS, c.CHANGES, c.REMOVAL,
+            c.PUBLIC_NOTES, c.ATTACHMENTS, c.LINKS, c.SUBJECT, c.QUEUE, c.ASSIGNEE, c.VERSIONS, c.CHANGES, c.REMOVAL, c.PREVIEW,
         }  # fmt: skip
         self.capabilities = self._mapping.declared(always, webhook=settings.webhook_secret is not None)
 
@@ -124,6 +126,10 @@ class RtCsd(CsdBase):
         async with self._locks.held(*wanted):
             return await self._registering.create(wanted)
 
+    def preview(self, registration: Registration) -> RawTicket:
+        """See CsdBackend."""
+        return preview_of(registration, self._file)
+
     async def get(self, ref: CsdRef) -> Ticket | None:
         """See CsdBackend. None for a deleted ticket, which RT still shows."""
         number = rt.number_in(ref)
@@ -148,6 +154,7 @@ class RtCsd(CsdBase):
             notes=rt.notes_of(history, texts, await self._myself()),
             files=rt.files_of(files, texts),
             solution_field=self._settings.solution_field,
+            raw=raw_of(record, self._mapping),
         )
 
     async def _myself(self) -> str | None:

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from selectolax.lexbor import LexborHTMLParser
 
-from okienko.plugins.csd import ForgedNoticeError, Note, Registration, RemoteFile, Ticket, WebhookRequest
+from okienko.plugins.csd import ForgedNoticeError, Note, RawTicket, Registration, RemoteFile, Ticket, WebhookRequest
 from okienko.plugins.csdmapping import CsdMapping
 from okienko.plugins.csdnotes import key_in, unmarked
 from okienko.plugins.errors import PermanentError, TransientError
@@ -26,7 +26,7 @@ from okienko.schemas import CsdRef, TicketStatus
 Record = Mapping[str, Any]
 BACKEND = "rt"
 SUBJECT_LENGTH = 200
-"""Tickets.Subject is varchar(200)."""
+"""Tickets.Subject is varchar(200), and RT cuts it by octets."""
 CORE_FIELDS = frozenset(
     {"AdminCc", "Cc", "Due", "FinalPriority", "InitialPriority", "SLA", "Started", "Starts", "TimeEstimated"}
 )
@@ -54,7 +54,7 @@ def clean(text: str) -> str:
 
 def subject_of(text: str) -> str:
     """One line, no longer than RT keeps."""
-    return " ".join(clean(text).split())[:SUBJECT_LENGTH]
+    return " ".join(clean(text).split()).encode()[:SUBJECT_LENGTH].decode(errors="ignore").rstrip()
 
 
 def body_of(registration: Registration, mapping: CsdMapping, *, quiet: str | None) -> dict[str, Any]:
@@ -162,9 +162,10 @@ def ticket_of(
     files: tuple[RemoteFile, ...] = (),
     merged_into: int | None = None,
     solution_field: str | None = None,
+    raw: RawTicket | None = None,
 ) -> Ticket:
     """A record of RT as a ticket. Raises PermanentError for a state that the mapping does not know."""
-    raw = str(record.get("Status", ""))
+    state = str(record.get("Status", ""))
     fields = field_values(record)
     names = {one.name.casefold(): one.source for one in mapping.fields}
     updated = moment(record.get("LastUpdated"))
@@ -174,8 +175,8 @@ def ticket_of(
     return Ticket(
         ref=ref_of(number),
         correlation_id=correlation_of(record, mapping.correlation),
-        status=status_of(raw, mapping, number),
-        raw_status=raw,
+        status=status_of(state, mapping, number),
+        raw_status=state,
         subject=str(record.get("Subject") or ""),
         created_at=created,
         updated_at=updated,
@@ -188,6 +189,7 @@ def ticket_of(
         notes=notes,
         files=files,
         fields={names[n.casefold()]: value for n, value in fields.items() if n.casefold() in names},
+        raw=raw,
     )
 
 

@@ -21,6 +21,7 @@ from okienko.plugins.csd import (
     CsdBase,
     NewFile,
     Note,
+    RawTicket,
     Registration,
     Ticket,
     TicketChange,
@@ -66,7 +67,7 @@ class ServiceNowCsd(CsdBase):
         self._finder = Finder(settings.table, self._file, lambda: self._wire)
         self._once = OnceOnly(self.find, self._create, at_once=settings.connections)
         c = Capability
-        always = {c.PUBLIC_NOTES, c.ATTACHMENTS, c.SUBJECT, c.QUEUE, c.ASSIGNEE, c.CHANGES, c.REMOVAL}
+        always = {c.PUBLIC_NOTES, c.ATTACHMENTS, c.SUBJECT, c.QUEUE, c.ASSIGNEE, c.CHANGES, c.REMOVAL, c.PREVIEW}
         self.capabilities = self._mapping.declared(always, webhook=settings.webhook_secret is not None)
 
     @property
@@ -121,6 +122,10 @@ class ServiceNowCsd(CsdBase):
                 "that the case would not be found again: correct the field's name or the right to write it, and delete the ticket"
             )
         return ref
+
+    def preview(self, registration: Registration) -> RawTicket:
+        """See CsdBackend."""
+        return words.preview_of(registration, self._file)
 
     async def get(self, ref: CsdRef) -> Ticket | None:
         """See CsdBackend. A ticket that our user may not see is not there either: ServiceNow answers both alike."""

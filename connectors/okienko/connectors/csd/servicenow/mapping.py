@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from okienko.plugins.csd import ForgedNoticeError, Note, Registration, RemoteFile, Ticket, WebhookRequest
-from okienko.plugins.csdmapping import CsdMapping
+from okienko.plugins.csd import ForgedNoticeError, Note, RawTicket, Registration, RemoteFile, Ticket, WebhookRequest
+from okienko.plugins.csdmapping import CsdMapping, MappingFile
 from okienko.plugins.csdnotes import key_in, unmarked
 from okienko.plugins.csdparts import clean, one_line
 from okienko.plugins.errors import PermanentError, TransientError
@@ -32,7 +32,7 @@ Record = Mapping[str, Any]
 def fields_for(mapping: CsdMapping) -> str:
     """What is read of a ticket."""
     own = [
-        "sys_id", "number", mapping.correlation, "short_description", "state", "priority", "impact", "urgency", "close_notes",
+        "sys_id", "number", mapping.correlation, "short_description", "state", "priority", "impact", "urgency", "close_notes", "category",
         "assignment_group", "assignment_group.name", "assigned_to", "assigned_to.user_name", "sys_created_on", "sys_updated_on", "sys_mod_count",
     ]  # fmt: skip
     return ",".join(dict.fromkeys([*own, *(one.name for one in mapping.fields)]))
@@ -64,6 +64,45 @@ def new_ticket(registration: Registration, mapping: CsdMapping) -> dict[str, str
     for name, text in mapping.values_for(registration).items():
         values[name] = registration.opened_at.strftime("%Y-%m-%d %H:%M:%S") if name in times else plain(text)
     return values
+
+
+_HEADS = frozenset(
+    {"short_description", "description", "state", "assignment_group", "category", "priority", "impact", "urgency"}
+)
+_CALLER = "caller_id"
+"""Written by an address, told by a sys_id."""
+
+
+def preview_of(registration: Registration, file: MappingFile) -> RawTicket:
+    """The fields of a new ticket under the mapping's heads; impact and urgency as `2/1`."""
+    values = new_ticket(registration, file.mapping)
+    own = {file.mapping.correlation, *(one.name for one in file.mapping.fields)}
+    return RawTicket(
+        subject=values["short_description"], queue=values.get("assignment_group"), type=values.get("category"),
+        status=values["state"], priority=_priority(values, pair="impact" in values), requester=values.get(_CALLER),
+        fields={name: value for name, value in values.items() if name in own or name not in _HEADS},
+    )  # fmt: skip
+
+
+def raw_of(record: Record, mapping: CsdMapping) -> RawTicket:
+    """A ticket as ServiceNow tells it; a group by its sys_id where the mapping does so."""
+    group = value(record, "assignment_group")
+    names = [mapping.correlation, *(one.name for one in mapping.fields if one.name != _CALLER)]
+    return RawTicket(
+        subject=value(record, "short_description"),
+        queue=group if group in mapping.queues.values() else value(record, "assignment_group.name"),
+        type=value(record, "category"),
+        status=value(record, "state"),
+        priority=_priority(
+            {name: value(record, name) for name in ("impact", "urgency", "priority")},
+            pair=any("/" in name for name in mapping.priorities.values()),
+        ),
+        fields={name: value(record, name) for name in names},
+    )
+
+
+def _priority(values: Mapping[str, str], *, pair: bool) -> str | None:
+    return f"{values['impact']}/{values['urgency']}" if pair else values.get("priority")
 
 
 def _cut(text: str) -> str:
@@ -144,6 +183,7 @@ def ticket_of(record: Record, mapping: CsdMapping, notes: tuple[Note, ...], file
             for one in files
         ),
         fields={source: value(record, name) for name, source in names.items() if value(record, name)},
+        raw=raw_of(record, mapping),
     )
 
 

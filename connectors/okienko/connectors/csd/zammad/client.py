@@ -18,6 +18,7 @@ from okienko.plugins.csd import (
     Changes,
     CsdBase,
     NewFile,
+    RawTicket,
     Registration,
     Ticket,
     TicketChange,
@@ -59,7 +60,17 @@ class ZammadCsd(CsdBase):
         self._locks = TicketLocks()
         self._once = OnceOnly(self.find, self._create, at_once=settings.connections)
         c = Capability
-        always = {c.PUBLIC_NOTES, c.ATTACHMENTS, c.LINKS, c.SUBJECT, c.QUEUE, c.ASSIGNEE, c.CHANGES, c.REMOVAL}
+        always = {
+            c.PUBLIC_NOTES,
+            c.ATTACHMENTS,
+            c.LINKS,
+            c.SUBJECT,
+            c.QUEUE,
+            c.ASSIGNEE,
+            c.CHANGES,
+            c.REMOVAL,
+            c.PREVIEW,
+        }
         self.capabilities = self._mapping.declared(always, webhook=settings.webhook_secret is not None)
 
     @property
@@ -123,10 +134,7 @@ class ZammadCsd(CsdBase):
         return await self._once.create(registrations)
 
     async def _create(self, registration: Registration) -> CsdRef:
-        if self._mapping.queue_for(registration) is None:
-            raise MisconfiguredError(
-                f"{self._file.where('queues')}: no group for {registration.kind.value}: add it, or default"
-            )
+        self._file.queue_of(registration, "group")
         try:
             made = await self._wire.write("POST", "/tickets", words.new_ticket(registration, self._mapping))
         except ZammadRefusedError as refused:
@@ -152,6 +160,10 @@ class ZammadCsd(CsdBase):
         if "'priority'" in refused.text:
             return self._file.where("priorities", registration.priority.value)
         return None
+
+    def preview(self, registration: Registration) -> RawTicket:
+        """See CsdBackend."""
+        return words.preview_of(registration, self._file)
 
     async def get(self, ref: CsdRef) -> Ticket | None:
         """See CsdBackend. Raises PermanentError for a ticket that was moved to where our agent may not read."""

@@ -12,8 +12,17 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from okienko.plugins.csd import ForgedNoticeError, NewFile, Note, Registration, RemoteFile, Ticket, WebhookRequest
-from okienko.plugins.csdmapping import CsdMapping
+from okienko.plugins.csd import (
+    ForgedNoticeError,
+    NewFile,
+    Note,
+    RawTicket,
+    Registration,
+    RemoteFile,
+    Ticket,
+    WebhookRequest,
+)
+from okienko.plugins.csdmapping import CsdMapping, MappingFile
 from okienko.plugins.csdnotes import key_in, marked, unmarked
 from okienko.plugins.errors import PermanentError
 from okienko.schemas import CsdRef, TicketStatus
@@ -52,6 +61,28 @@ def new_ticket(registration: Registration, mapping: CsdMapping) -> dict[str, Any
     if kind := mapping.type_for(registration):
         body["type"] = kind
     return body
+
+
+def preview_of(registration: Registration, file: MappingFile) -> RawTicket:
+    """The body of POST /tickets under the mapping's heads. Raises MappingError."""
+    file.queue_of(registration, "group")
+    body = new_ticket(registration, file.mapping)
+    names = (file.mapping.correlation, *file.mapping.values_for(registration))
+    return RawTicket(
+        subject=body["title"], queue=body["group"], type=body.get("type"), status=body["state"], priority=body.get("priority"),
+        requester=registration.requester, fields={name: str(body[name]) for name in names},
+    )  # fmt: skip
+
+
+def raw_of(found: dict[str, Any], mapping: CsdMapping) -> RawTicket:
+    """A ticket as Zammad tells it. A customer's login that is no address says nothing of who was written."""
+    names = (mapping.correlation, *(one.name for one in mapping.fields))
+    told = {name: str(found[name]) for name in ("group", "type", "priority", "customer") if found.get(name)}
+    return RawTicket(
+        subject=str(found.get("title", "")), queue=told.get("group"), type=told.get("type"), status=str(found.get("state", "")),
+        priority=told.get("priority"), requester=told["customer"] if "@" in told.get("customer", "") else None,
+        fields={name: "" if found.get(name) is None else str(found[name]) for name in names},
+    )  # fmt: skip
 
 
 def note(text: str, key: str, *, subject: str, public: bool) -> dict[str, Any]:
@@ -129,6 +160,7 @@ def ticket(
         notes=tuple(notes),
         files=tuple(files),
         fields={one.source: str(found[one.name]) for one in mapping.fields if found.get(one.name) not in (None, "")},
+        raw=raw_of(found, mapping),
     )
 
 

@@ -21,6 +21,7 @@ from okienko.plugins.csd import (
     Changes,
     CsdBase,
     NewFile,
+    RawTicket,
     Registration,
     Ticket,
     TicketChange,
@@ -68,7 +69,7 @@ class ZnunyCsd(CsdBase):
         self._locks = TicketLocks()
         self._once = OnceOnly(self.find, self._create, at_once=settings.connections)
         c = Capability
-        always = {c.PUBLIC_NOTES, c.ATTACHMENTS, c.SUBJECT, c.QUEUE, c.ASSIGNEE, c.CHANGES, c.REMOVAL}
+        always = {c.PUBLIC_NOTES, c.ATTACHMENTS, c.SUBJECT, c.QUEUE, c.ASSIGNEE, c.CHANGES, c.REMOVAL, c.PREVIEW}
         self.capabilities = self._mapping.declared(always, webhook=settings.webhook_secret is not None)
 
     @property
@@ -121,10 +122,7 @@ class ZnunyCsd(CsdBase):
         return await self._once.create(registrations)
 
     async def _create(self, registration: Registration) -> CsdRef:
-        if self._mapping.queue_for(registration) is None:
-            raise MisconfiguredError(
-                f"{self._file.where('queues')}: no queue for {registration.kind.value}: add it, or default"
-            )
+        self._file.queue_of(registration)
         try:
             return words.ref(await self._wire.create(words.new_ticket(registration, self._mapping)))
         except ZnunyRefusedError as refused:
@@ -145,6 +143,10 @@ class ZnunyCsd(CsdBase):
         table = "types" if "Type" in refused.text else "queues"
         known = self._mapping.types if table == "types" else self._mapping.queues
         return self._file.where(table, matter(known, registration))
+
+    def preview(self, registration: Registration) -> RawTicket:
+        """See CsdBackend."""
+        return words.preview_of(registration, self._file)
 
     async def get(self, ref: CsdRef) -> Ticket | None:
         """See CsdBackend. A ticket that our agent may not see is not there either: Znuny answers both alike."""

@@ -10,8 +10,17 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any
 from uuid import UUID
 
-from okienko.plugins.csd import ForgedNoticeError, NewFile, Note, Registration, RemoteFile, Ticket, WebhookRequest
-from okienko.plugins.csdmapping import CsdMapping
+from okienko.plugins.csd import (
+    ForgedNoticeError,
+    NewFile,
+    Note,
+    RawTicket,
+    Registration,
+    RemoteFile,
+    Ticket,
+    WebhookRequest,
+)
+from okienko.plugins.csdmapping import CsdMapping, MappingFile
 from okienko.plugins.csdnotes import key_in, marked, unmarked
 from okienko.plugins.errors import PermanentError
 from okienko.schemas import CsdRef, TicketStatus
@@ -52,6 +61,29 @@ def new_ticket(registration: Registration, mapping: CsdMapping) -> dict[str, Any
         },
         "DynamicField": [{"Name": name, "Value": value} for name, value in fields.items()],
     }  # fmt: skip
+
+
+def preview_of(registration: Registration, file: MappingFile) -> RawTicket:
+    """The body of TicketCreate under the mapping's heads. Raises MappingError."""
+    file.queue_of(registration)
+    body = new_ticket(registration, file.mapping)
+    ticket: dict[str, str] = body["Ticket"]
+    return RawTicket(
+        subject=ticket["Title"], queue=ticket["Queue"], type=ticket.get("Type"), status=ticket["State"],
+        priority=ticket["Priority"], requester=ticket["CustomerUser"],
+        fields={one["Name"]: one["Value"] for one in body["DynamicField"]},
+    )  # fmt: skip
+
+
+def raw_of(found: dict[str, Any], mapping: CsdMapping) -> RawTicket:
+    """A ticket as Znuny tells it."""
+    fields = dynamic(found)
+    told = {name: str(found[name]) for name in ("Queue", "Type", "Priority", "CustomerUserID") if found.get(name)}
+    return RawTicket(
+        subject=str(found.get("Title", "")), queue=told.get("Queue"), type=told.get("Type"), status=str(found.get("State", "")),
+        priority=told.get("Priority"), requester=told.get("CustomerUserID"),
+        fields={name: fields.get(name, "") for name in (mapping.correlation, *(one.name for one in mapping.fields))},
+    )  # fmt: skip
 
 
 def note(text: str, key: str, *, subject: str, public: bool) -> dict[str, Any]:
@@ -124,6 +156,7 @@ def ticket(
         notes=tuple(notes),
         files=tuple(files),
         fields={one.source: fields[one.name] for one in mapping.fields if one.name in fields},
+        raw=raw_of(found, mapping),
     )
 
 
