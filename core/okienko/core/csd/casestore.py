@@ -18,6 +18,7 @@ from okienko.core.database import raw_connection, transaction
 from okienko.core.events import NewEvent, append
 from okienko.core.notices import Notices
 from okienko.core.states import move
+from okienko.plugins.csdtexts import storable
 from okienko.plugins.errors import PermanentError
 from okienko.plugins.ports import CsdBackend, ProcedurePack
 from okienko.schemas import CaseState, CsdRef, EventType
@@ -144,9 +145,9 @@ class DbCaseStore:
         """Keep what people wrote and added there; each is an event, without its words."""
         now = self._now()
         new: list[tuple[Any, ...]] = [
-            (uuid4(), "note", n.id, _storable(n.text), _storable(n.author), n.public, n.at) for n in plan.notes
+            (uuid4(), "note", n.id, _kept(n.text), _kept(n.author), n.public, n.at) for n in plan.notes
         ]
-        new += [(uuid4(), "file", f.id, _storable(f.filename), "", False, now) for f in plan.files]
+        new += [(uuid4(), "file", f.id, _kept(f.filename), "", False, now) for f in plan.files]
         if not new:
             return []
         kept = await raw.fetch(_NOTES, self._case_id, *(list(column) for column in zip(*new, strict=True)))
@@ -171,6 +172,5 @@ class DbCaseStore:
         return NewEvent(self._case_id, kind, self._now(), data, self._csd.name)
 
 
-def _storable(text: str) -> str:
-    """PostgreSQL holds neither NUL nor half a surrogate."""
-    return text.replace("\x00", "").encode("utf-8", "replace").decode()[:_LONGEST]
+def _kept(text: str) -> str:
+    return storable(text)[:_LONGEST]
