@@ -13,6 +13,7 @@ from okienko.core import desk as counter
 from okienko.core.actions.approvals import Actor
 from okienko.core.exclusive import exclusively
 from okienko.core.jobs import Job
+from okienko.plugins.csd import Capability
 from okienko.plugins.errors import MisconfiguredError, PermanentError, TransientError
 from okienko.plugins.testing.doubles import MemoryChannel, MemoryCsd
 from okienko.schemas import CsdRef
@@ -108,14 +109,44 @@ async def test_a_csd_that_is_down_is_not_asked_once_for_each(desk: Any, mail: An
 
     class Down(MemoryCsd):
         async def find(self, correlation_ids: Any) -> dict[UUID, CsdRef]:
-            calls.append(len(correlation_ids))
+            calls.append(("find", len(correlation_ids)))
+            raise TransientError("connection refused")
+
+        async def create(self, registrations: Any) -> dict[UUID, CsdRef]:
+            calls.append(("create", len(registrations)))
             raise TransientError("connection refused")
 
     desk.build(csd=Down())
     await desk.take(*(mail() for _ in range(20)))
     await desk.step()
     assert len(await desk.step()) == 20
-    assert calls == [20]
+    assert calls == [("create", 20), ("find", 20)]
+
+
+async def test_a_new_case_is_looked_up_by_create_alone(desk: Any, mail: Any) -> None:
+    """And one that may have been asked for before by the core too."""
+    looked = []
+
+    class Counting(MemoryCsd):
+        async def find(self, correlation_ids: Any) -> dict[UUID, CsdRef]:
+            looked.append(len(correlation_ids))
+            return await super().find(correlation_ids)
+
+    desk.csd = Counting(capabilities={Capability.PRIORITY})
+    desk.build()
+    await desk.take(mail(), mail())
+    await desk.settle()
+    assert (await states(desk), looked) == (["registered"] * 2, [])
+    desk.csd.failures.append(TransientError("502"))
+    await desk.take(mail())
+    await desk.step()
+    assert len(await desk.step()) == 1
+    assert looked == []
+    desk.clock.advance(timedelta(seconds=31))
+    await desk.settle()
+    assert await states(desk) == ["registered"] * 3
+    assert looked == [1]
+    assert len(desk.csd.system.by_number) == 3
 
 
 async def test_wrong_settings_stop_the_csd(desk: Any, mail: Any) -> None:

@@ -1,4 +1,4 @@
-"""Texts, file names and streams for CSD connectors."""
+"""Streams, paces and clocks for CSD connectors."""
 
 from __future__ import annotations
 
@@ -9,44 +9,11 @@ from typing import BinaryIO
 
 import httpx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from okienko.plugins.csd import NewFile
 from okienko.plugins.csdlocks import TicketLocks
-from okienko.plugins.csdparts import BothPaces, FileStream, MultipartFile, clean, date_of, file_name, one_line
+from okienko.plugins.csdparts import BothPaces, FileStream, MultipartFile, date_of
 from okienko.plugins.errors import TransientError
-
-
-def test_texts() -> None:
-    assert clean("a\r\nb\rc\x00\x07\td\ud83d🙂") == "a\nb\nc\td?🙂"
-    assert one_line("  dwa\n wiersze \x00 ", 9) == "dwa wiers"
-    assert one_line("aaa bbb", 4) == "aaa"
-
-
-@pytest.mark.parametrize(
-    ("given_", "taken"),
-    [
-        ("Wniosek ąęłżź.pdf", "Wniosek ąęłżź.pdf"),
-        ("../../etc/passwd", "passwd"),
-        ("C:\\a\\b.txt", "b.txt"),
-        ('cudzy"słów.txt', "cudzy'słów.txt"),
-        ("", "plik"),
-        ("..", "plik"),
-        ("x" * 300 + ".txt", "x" * 197 + ".txt"),
-        ("dwie\r\nlinie.txt", "dwie linie.txt"),
-    ],
-)
-def test_file_names(given_: str, taken: str) -> None:
-    assert file_name(given_) == taken
-
-
-@given(st.text())
-def test_a_file_name_is_always_one(name: str) -> None:
-    taken = file_name(name)
-    assert 0 < len(taken) <= 201
-    assert not set(taken) & set('/\\"\r\n\x00')
-    assert file_name(taken) == taken
 
 
 class Stream(io.BytesIO):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from okienko.plugins.csd import Note, Ticket
 from okienko.plugins.csdcursor import OVERLAP, TimeCursor
 from okienko.plugins.csdnotes import mark_of
-from okienko.plugins.csdsystem import Row, _turn, by_time, filename_of
+from okienko.plugins.csdsystem import Row, _turn, by_time
 from okienko.plugins.errors import PermanentError
 from okienko.schemas import CsdRef, TicketStatus
 
@@ -148,33 +148,3 @@ def test_turns() -> None:
     assert _turn(twice, "reopened", "Nie działa.") is None, "the order of one second's notes does not matter"
     assert _turn(twice, "closed", "Gotowe.") == "closed 2", "the same words after another turn are said again"
     assert _turn(replace(twice, notes=twice.notes[::-1]), "closed", "Gotowe.") == "closed 2"
-
-
-@pytest.mark.parametrize(
-    ("name", "written"),
-    [
-        ("Wniosek ąę.pdf", "Wniosek ąę.pdf"),
-        ("../../etc/passwd", "_.._etc_passwd"),
-        ("C:\\a\\b.txt", "C__a_b.txt"),
-        ('a"b\r\nc.txt', "a_b c.txt"),
-        ("", "plik"),
-        (" .. ", "plik"),
-    ],
-)
-def test_names_of_files(name: str, written: str) -> None:
-    assert filename_of(name) == written
-
-
-@given(st.text())
-def test_every_name_is_made_fit(name: str) -> None:
-    made = filename_of(name)
-    assert 0 < len(made) <= 150
-    assert not set(made) & set('/\\"<>|:*?\r\n\0')
-    assert filename_of(made) == made
-    made.encode()
-
-
-def test_long_names_stay_apart() -> None:
-    one, other = filename_of("x" * 300 + "a.pdf"), filename_of("x" * 300 + "b.pdf")
-    assert one != other
-    assert one.endswith(".pdf")

@@ -51,8 +51,8 @@ async def show_case(engine: AsyncEngine, key: str) -> dict[str, Any]:
         raw = await raw_connection(connection)
         case_id = await _find(raw, key)
         row = (await cases.fetch(raw, [case_id]))[case_id]
-        kept = await shadows.fetch(raw, case_id)
-        owed = await outbox.load(raw, case_id)
+        kept = (await shadows.fetch(raw, [case_id])).get(case_id)
+        owed = (await outbox.load(raw, [case_id]))[case_id]
         notes = await raw.fetch(_NOTES, case_id)
         conflicts = await ledger.of_case(raw, case_id)
         events = await raw.fetch(

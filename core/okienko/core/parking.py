@@ -16,6 +16,7 @@ from okienko.core.audit.log import record
 from okienko.core.csd import outbox
 from okienko.core.database import enqueue, raw_connection, transaction
 from okienko.core.jobs import Job
+from okienko.plugins.csdtexts import storable
 from okienko.plugins.errors import MisconfiguredError, OkienkoError, PermanentError, TooLargeError, UnreadableError
 
 _PARKED = """
@@ -57,8 +58,8 @@ def problem_of(error: BaseException) -> str:
     """What a person is shown. A foreign exception's own text may quote the message, so only its class is told."""
     if not isinstance(error, OkienkoError):
         return f"unexpected {type(error).__name__}; see the log of that time"
-    # PostgreSQL holds neither NUL nor half a surrogate, and a plugin's text may have both.
-    return str(error).replace("\x00", "").encode("utf-8", "replace").decode()[:2000]
+    # A plugin's text may have what PostgreSQL does not hold.
+    return storable(str(error))[:2000]
 
 
 @dataclass(frozen=True, slots=True)

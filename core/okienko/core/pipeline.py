@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from okienko.core import envelopes, repeats
+from okienko.core.accountwork import ACCOUNT_KINDS
 from okienko.core.audit.personal import decision_personal
 from okienko.core.audit.vault import Vault
 from okienko.core.calls import Calls
@@ -230,7 +231,9 @@ class Pipeline:
         # Worked on once the case has its number.
         later: list[New] = []
         for j, _ in opened:
-            if j.case_id and j.keyed.message.attachments:
+            # The files of a request about an account stay here (see `Mails.tell`).
+            about_account = j.classification is not None and j.classification.kind in ACCOUNT_KINDS
+            if j.case_id and j.keyed.message.attachments and not about_account:
                 later.append((j.case_id, Kind.FILES, j.keyed.envelope_id))
             later += [(j.case_id, Kind.LINK, link.case_id) for link in j.mentions if j.case_id]
         await outbox.put(raw, later, now)

@@ -224,8 +224,12 @@ class Registering:
 
     async def _tickets(self, rows: Sequence[Any]) -> dict[UUID, Exception]:
         """Each of the cases with its ticket is settled as soon as there is one; the errors of the others."""
+        # Who was never asked for is looked up by `create` itself. While the CSD does not answer, it is asked by what leaves no doubt.
+        well = (breaker := self._calls.breaker_of(self._csd)) is None or breaker.in_a_row == 0
+        looked_for = [row for row in rows if row["asked_at"] or not well]
         try:
-            left = await self._found(rows)
+            there = {row["id"] for row in looked_for} - {row["id"] for row in await self._found(looked_for)}
+            left = [row for row in rows if row["id"] not in there]
         except TransientError as error:
             return dict.fromkeys((row["id"] for row in rows), error)
         errors: dict[UUID, Exception] = {}
@@ -289,6 +293,8 @@ class Registering:
 
     async def _found(self, rows: Sequence[Any]) -> list[Any]:
         """Settle those that have a ticket already; the others."""
+        if not rows:
+            return []
         ids = [row["id"] for row in rows]
         refs = await self._calls.call(self._csd, "find", lambda: self._csd.find(ids))
         await self._settled([row for row in rows if row["id"] in refs], refs)

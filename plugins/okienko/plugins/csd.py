@@ -238,7 +238,8 @@ class CsdBackend(Protocol):
     async def create(self, registrations: Sequence[Registration]) -> dict[UUID, CsdRef]:
         """Register them in their order; the answer has a number for each. The same correlation id twice gives one number.
 
-        Look up before creating and after any ambiguous answer (`okienko.plugins.csdonce.OnceOnly` does both).
+        Look up before creating and after any ambiguous answer (`okienko.plugins.csdonce.OnceOnly` does both). For a new case nobody else
+        does: the core calls `find` only for what it may have asked for before.
         What was registered before a failure is found by `find`. PaceError says that nothing is in doubt: each request that was
         sent was answered.
         """

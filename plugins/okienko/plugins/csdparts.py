@@ -1,4 +1,4 @@
-"""Small parts that several CSD connectors need: texts as systems take them, files as streams, two paces."""
+"""Small parts that several CSD connectors need: files as streams, two paces, a server's clock."""
 
 from __future__ import annotations
 
@@ -16,25 +16,6 @@ from okienko.plugins.csd import NewFile
 from okienko.plugins.pace import LocalPace, Pace
 
 _PIECE = 1 << 16
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-
-
-def clean(text: str) -> str:
-    """What JSON over UTF-8 and a database take: no control characters, no half of a surrogate pair, lines that end in \\n."""
-    return _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "replace").decode())
-
-
-def one_line(text: str, length: int) -> str:
-    """The text on one line, no longer than that."""
-    return " ".join(clean(text).split())[:length].rstrip()
-
-
-def file_name(name: str) -> str:
-    """A name that file systems, headers and addresses take: no path, no quotes, 200 characters with its ending."""
-    last = re.split(r"[/\\]", " ".join(clean(name).split()))[-1].replace('"', "'").strip()
-    stem, dot, end = last.rpartition(".")
-    short = f"{stem[: 200 - len(end)]}.{end}" if dot and len(end) <= 20 else last[:200]
-    return short if short.strip(". ") else "plik"
 
 
 class FileStream:

@@ -8,7 +8,6 @@ through the changes that leaves none out.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -34,6 +33,7 @@ from okienko.plugins.csdlocks import TicketLocks
 from okienko.plugins.csdmapping import MappingFile
 from okienko.plugins.csdnotes import has_note, mark_of, marked, unmarked
 from okienko.plugins.csdonce import OnceOnly
+from okienko.plugins.csdtexts import clean, file_name, one_line
 from okienko.plugins.errors import MisconfiguredError, PermanentError
 from okienko.plugins.findings import Finding
 from okienko.schemas import CsdRef, TicketStatus
@@ -173,8 +173,10 @@ class SystemCsd(CsdBase):
         return self._system.preview(self._writable(registration))
 
     def _writable(self, registration: Registration) -> Registration:
-        subject = line_of_text(registration.subject)[: self._subject_length] or "(bez tematu)"
-        return replace(registration, subject=subject, description=sendable(registration.description) or "(bez treści)")
+        subject = one_line(registration.subject, self._subject_length) or "(bez tematu)"
+        return replace(
+            registration, subject=subject, description=clean(registration.description).strip() or "(bez treści)"
+        )
 
     async def get(self, ref: CsdRef) -> Ticket | None:
         """See CsdBackend."""
@@ -186,7 +188,7 @@ class SystemCsd(CsdBase):
             ticket = await self._there(ref)
             if not has_note(ticket.notes, key):
                 shown = public and Capability.PUBLIC_NOTES in self.capabilities
-                await self._system.add_note(ticket, marked(sendable(text), key), public=shown)
+                await self._system.add_note(ticket, marked(clean(text), key), public=shown)
 
     async def attach(self, ref: CsdRef, file: NewFile) -> None:
         """See CsdBackend. The name is written so that every system takes it."""
@@ -194,7 +196,7 @@ class SystemCsd(CsdBase):
             raise self._cannot("take attachments")
         async with self._locks.held(ref.number):
             ticket = await self._there(ref)
-            name = filename_of(file.filename)
+            name = file_name(file.filename)
             for known in ticket.files:
                 if known.filename == name and known.size == file.size:
                     digest = known.sha256 or await self._system.digest(ticket, known)
@@ -214,7 +216,7 @@ class SystemCsd(CsdBase):
                 f"{self._file.where('priorities')}: no priority for {change.priority.value}: add it"
             )
         if change.subject is not None:
-            subject = line_of_text(change.subject)[: self._subject_length] or "(bez tematu)"
+            subject = one_line(change.subject, self._subject_length) or "(bez tematu)"
             change = replace(change, subject=subject)
         async with self._locks.held(ref.number):
             ticket = await self._there(ref)
@@ -227,7 +229,7 @@ class SystemCsd(CsdBase):
             if ticket.status is TicketStatus.CLOSED:
                 return
             if (key := _turn(ticket, "closed", solution)) is not None:
-                await self._system.solve(ticket, marked(sendable(solution), key))
+                await self._system.solve(ticket, marked(clean(solution), key))
                 ticket = await self._there(ref)
             await self._write(ticket, TicketChange(status=TicketStatus.CLOSED))
 
@@ -238,7 +240,7 @@ class SystemCsd(CsdBase):
             if ticket.status is not TicketStatus.CLOSED:
                 return
             if (key := _turn(ticket, "reopened", reason)) is not None:
-                await self._system.add_note(ticket, marked(sendable(reason), key), public=False)
+                await self._system.add_note(ticket, marked(clean(reason), key), public=False)
                 ticket = await self._there(ref)
             await self._write(ticket, TicketChange(status=TicketStatus.OPEN))
 
@@ -348,7 +350,7 @@ def _turn(ticket: Ticket, kind: str, text: str) -> str | None:
     if not ours:
         return f"{kind} 0"
     turn, last = max(ours)
-    if last == kind and ours[turn, last].strip() == unmarked(sendable(text)).strip():
+    if last == kind and ours[turn, last].strip() == unmarked(clean(text)).strip():
         return None
     return f"{kind} {turn + 1}"
 
@@ -356,24 +358,3 @@ def _turn(ticket: Ticket, kind: str, text: str) -> str | None:
 def _age(ticket: Ticket) -> tuple[datetime, int, str]:
     key = ticket.ref.id or ticket.ref.number
     return ticket.created_at, int(key) if key.isascii() and key.isdigit() else 0, key
-
-
-def sendable(text: str) -> str:
-    """The text without what JSON over UTF-8 or a database cannot hold."""
-    cleaned = text.encode("utf-8", "replace").decode()
-    return "".join(c for c in cleaned if c >= " " or c in "\n\t").strip()
-
-
-def line_of_text(text: str) -> str:
-    """The text on one line."""
-    return " ".join(sendable(text).split())
-
-
-def filename_of(name: str) -> str:
-    """A name that multipart forms and file systems take; one that had to be cut says so by its digest."""
-    plain = line_of_text(name).translate(str.maketrans('/\\"<>|:*?', "_________")).strip(". ") or "plik"
-    if len(plain) <= 150:
-        return plain
-    tail = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:8]
-    stem, dot, ending = plain.rpartition(".")
-    return f"{stem[:120]}-{tail}.{ending}" if dot and len(ending) <= 10 else f"{plain[:130]}-{tail}"

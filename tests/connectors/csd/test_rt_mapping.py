@@ -18,6 +18,7 @@ from okienko.connectors.csd.rt.settings import RtCsdSettings
 from okienko.plugins import PluginContext
 from okienko.plugins.csdmapping import load_mapping
 from okienko.plugins.csdnotes import mark_of, marked
+from okienko.plugins.csdtexts import clean
 from okienko.plugins.errors import MisconfiguredError, PermanentError
 from okienko.plugins.testing.conformance.csd import registration
 from okienko.schemas import CsdRef, Priority, TicketStatus
@@ -92,7 +93,7 @@ def test_values_cannot_leave_their_quotes() -> None:
 @given(st.text())
 def test_whatever_is_sent_is_json_that_rt_reads(text: str) -> None:
     """RT's parser refuses half a surrogate pair, PostgreSQL refuses NUL."""
-    cleaned = rt.clean(text)
+    cleaned = clean(text)
     cleaned.encode()
     assert "\x00" not in cleaned
     assert json.loads(json.dumps(cleaned)) == cleaned

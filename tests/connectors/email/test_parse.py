@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 import random
 import tracemalloc
@@ -31,6 +32,26 @@ def test_mutants_end_in_a_message_or_unreadable() -> None:
             continue
         assert "\x00" not in message.text + message.subject
         message.model_dump_json()
+        for file in message.attachments[:3]:
+            with open_attachment(RawContent(data), file.index) as stream:
+                content = stream.read()
+            assert (len(content), hashlib.sha256(content).hexdigest()) == (file.size, file.sha256)
+
+
+def test_a_contained_mail_without_a_boundary_is_the_same_each_time() -> None:
+    """The standard library draws a boundary where there is an empty one, so that two readings gave two files."""
+    inner = (
+        b'Subject: w\r\nContent-Type: multipart/mixed; boundary=""\r\n\r\n-- \r\n\r\nala\r\n-- \r\n\r\nkot\r\n----\r\n'
+    )
+    outer = head(1, SUBJECT, 'Content-Type: multipart/mixed; boundary="b"').encode()
+    data = outer + b"\r\n--b\r\n\r\nx\r\n--b\r\nContent-Type: message/rfc822\r\n\r\n" + inner + b"\r\n--b--\r\n"
+    first, second = (parse_message(RawContent(data)).attachments for _ in range(2))
+    assert first == second
+    with open_attachment(RawContent(data), 0) as stream:
+        content = stream.read()
+    assert hashlib.sha256(content).hexdigest() == first[0].sha256
+    assert b"ala" in content
+    assert b"kot" in content
 
 
 @pytest.mark.parametrize("charset", ["utf-8", "iso-8859-2", "windows-1250"])

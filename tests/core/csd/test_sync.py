@@ -8,6 +8,7 @@ import io
 from typing import Any, BinaryIO
 
 import pytest
+from sqlalchemy import event
 
 from okienko.core import desk as counter_desk
 from okienko.core import parking
@@ -77,6 +78,37 @@ async def test_files_of_the_first_mail_and_text_and_files_of_a_further_one(desk:
     assert [f.filename for f in ticket(desk, ref).files] == ["skan.pdf", "drugi.pdf", "trzeci.pdf"]
     await told(desk, ref)
     assert await desk.rows("SELECT * FROM csd_note") == [], "our own notes and files came back as news"
+
+
+async def test_files_of_a_request_about_an_account_are_no_work(desk: Any, mail: Any) -> None:
+    desk.build(channel=Postman())
+    _, ref = await opened(desk, mail, "unmet", attachments=(scan(),))
+    assert await desk.value("SELECT kind FROM cases") == "recovery"
+    assert await desk.value("SELECT array_agg(kind) FROM csd_outbox") == ["fields"]
+    assert ticket(desk, ref).files == []
+
+
+async def test_the_work_of_a_batch_takes_as_many_transactions_as_that_of_one(desk: Any, mail: Any) -> None:
+    """Load, foresee, settle, end: in sets, whatever the number of cases that are told of at the same moment."""
+
+    async def transactions(count: int) -> int:
+        for n in range(count):
+            await desk.take(mail("unmet", sender=f"osoba{count}.{n}@poczta.example"))
+        while "sync" not in {kind for kind, _ in await desk.jobs()}:
+            await desk.step()
+        begun = 0
+
+        def began(_connection: Any) -> None:
+            nonlocal begun
+            begun += 1
+
+        event.listen(desk.engine.sync_engine, "begin", began)
+        await desk.step()
+        event.remove(desk.engine.sync_engine, "begin", began)
+        await desk.settle()
+        return begun
+
+    assert await transactions(8) <= await transactions(1) + 1
 
 
 async def test_what_is_told_later_waits_for_what_was_to_be_told_before(desk: Any, mail: Any) -> None:

@@ -11,6 +11,7 @@ import tempfile
 from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass
+from email.errors import MessageError
 from email.message import Message
 from pathlib import PurePosixPath
 from typing import IO, BinaryIO, cast
@@ -125,8 +126,12 @@ def octets(part: Message, skeleton: Skeleton | None) -> bytes | BinaryIO:
 
 def _bytes_of(message: Message) -> bytes:
     try:
+        # The parser takes an empty boundary; the generator would draw another one each time, and no digest would stay true.
+        for number, part in enumerate(message.walk()):
+            if contained(part) and part.get_content_maintype() == "multipart" and not part.get_boundary():
+                part.set_boundary(f"=_okienko_{number}")
         return message.as_bytes()
-    except (LookupError, ValueError, TypeError, AttributeError, KeyError):
+    except (LookupError, ValueError, TypeError, AttributeError, KeyError, MessageError):
         # The generator refuses what the parser took; the whole is still in the envelope.
         return b""
 

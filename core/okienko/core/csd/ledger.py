@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -20,8 +20,11 @@ FIELDS = ("status", "subject", "priority", "queue", "assignee")
 DEFAULT = Rule.CSD
 """The service desk works there."""
 _WRITE = """
-INSERT INTO csd_conflict (case_id, field, base, okienko, csd, winner, rule, at, key) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-ON CONFLICT (case_id, key) DO NOTHING RETURNING id
+INSERT INTO csd_conflict (case_id, field, base, okienko, csd, winner, rule, key, at)
+SELECT d.case_id, d.field, d.base, d.okienko, d.csd, d.winner, d.rule, d.key, $9
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[]) WITH ORDINALITY
+AS d(case_id, field, base, okienko, csd, winner, rule, key, n) ORDER BY d.n
+ON CONFLICT (case_id, key) DO NOTHING RETURNING field, winner
 """
 _READ = """
 SELECT x.id, x.case_id, c.csd_number AS number, x.field, x.base, x.okienko, x.csd, x.winner, x.rule, x.at FROM csd_conflict x
@@ -34,16 +37,24 @@ def rules_of(policy: Mapping[str, Rule]) -> dict[str, Rule]:
     return dict.fromkeys(FIELDS, DEFAULT) | dict(policy)
 
 
-async def write(raw: Any, case_id: UUID, entries: Sequence[Entry], revision: int, now: datetime) -> None:
-    """Write entries, in the caller's transaction; what stands there from an attempt that was cut off is not written twice."""
-    for entry in entries:
-        whole = json.dumps([entry.field, revision, entry.base, entry.okienko, entry.csd, entry.winner.value])
-        key = hashlib.sha256(whole.encode()).digest()
-        new = await raw.fetchval(
-            _WRITE, case_id, entry.field, entry.base, entry.okienko, entry.csd, entry.winner.value, entry.rule, now, key
-        )
-        if new is not None:
-            metrics.CSD_CONFLICTS.labels(entry.field, entry.winner.value).inc()
+async def write(raw: Any, found: Iterable[tuple[UUID, int, Sequence[Entry]]], now: datetime) -> None:
+    """Write entries of cases, each with its revision, in the caller's transaction.
+
+    What stands there from an attempt that was cut off is not written twice.
+    """
+    rows = [
+        (case_id, e.field, e.base, e.okienko, e.csd, e.winner.value, e.rule, _key(e, revision))
+        for case_id, revision, entries in sorted(found, key=lambda one: one[0])
+        for e in entries
+    ]
+    if rows:
+        for new in await raw.fetch(_WRITE, *(list(column) for column in zip(*rows, strict=True)), now):
+            metrics.CSD_CONFLICTS.labels(new["field"], new["winner"]).inc()
+
+
+def _key(entry: Entry, revision: int) -> bytes:
+    whole = json.dumps([entry.field, revision, entry.base, entry.okienko, entry.csd, entry.winner.value])
+    return hashlib.sha256(whole.encode()).digest()
 
 
 async def of_case(raw: Any, case_id: UUID) -> list[dict[str, Any]]:

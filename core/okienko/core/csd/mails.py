@@ -14,6 +14,7 @@ from okienko.core import envelopes
 from okienko.core.calls import Calls
 from okienko.core.csd.twoway import own_file_keys
 from okienko.plugins.csd import Capability, CsdBackend, NewFile
+from okienko.plugins.csdtexts import file_name
 from okienko.plugins.errors import MisconfiguredError, PermanentError, TransientError
 from okienko.plugins.ports import Channel
 from okienko.schemas import Attachment, CsdRef, InboundMessage
@@ -97,7 +98,8 @@ class Mails:
 
 
 def _file(attachment: Attachment, opened: Callable[[], BinaryIO]) -> NewFile:
-    return NewFile(attachment.filename, attachment.content_type, attachment.size, attachment.sha256, opened)
+    # Named here as every CSD takes it, so that the file is known again by its name when the ticket is read.
+    return NewFile(file_name(attachment.filename), attachment.content_type, attachment.size, attachment.sha256, opened)
 
 
 def note_text(message: InboundMessage, received: str) -> str:

@@ -64,7 +64,9 @@ SELECT d.case_id, d.kind, d.ref, d.text, 'waiting', $5 FROM unnest($1::uuid[], $
 WITH ORDINALITY AS d(case_id, kind, ref, text, n) ORDER BY d.n
 ON CONFLICT (case_id, kind, ref) WHERE ref IS NOT NULL DO NOTHING
 """
-_OPEN = "SELECT id, kind, state, ref, text FROM csd_outbox WHERE case_id = $1 AND state IN ('waiting', 'parked') ORDER BY id"
+_OPEN = """
+SELECT case_id, id, kind, state, ref, text FROM csd_outbox WHERE case_id = ANY($1::uuid[]) AND state IN ('waiting', 'parked') ORDER BY id
+"""
 _WITH_WORK = "SELECT DISTINCT case_id FROM csd_outbox WHERE state = 'waiting' AND case_id = ANY($1::uuid[])"
 _PARKED = """
 UPDATE csd_outbox SET state = 'parked', parked_id = (SELECT max(id) FROM parked WHERE job = 'sync' AND ref = $2) WHERE id = $1
@@ -92,10 +94,12 @@ async def with_work(raw: Any, case_ids: Sequence[UUID]) -> list[UUID]:
     return [row["case_id"] for row in await raw.fetch(_WITH_WORK, list(case_ids))]
 
 
-async def load(raw: Any, case_id: UUID) -> list[Row]:
-    """The rows of a case that are not at their end, in order."""
-    rows = await raw.fetch(_OPEN, case_id)
-    return [Row(r["id"], Kind(r["kind"]), r["state"], r["ref"], r["text"]) for r in rows]
+async def load(raw: Any, case_ids: Sequence[UUID]) -> dict[UUID, list[Row]]:
+    """The rows of each of the cases that are not at their end, in order."""
+    found: dict[UUID, list[Row]] = {case_id: [] for case_id in case_ids}
+    for r in await raw.fetch(_OPEN, list(case_ids)):
+        found[r["case_id"]].append(Row(r["id"], Kind(r["kind"]), r["state"], r["ref"], r["text"]))
+    return found
 
 
 def next_row(rows: Sequence[Row], *, has_ticket: bool) -> Row | None:

@@ -20,7 +20,7 @@ INSERT INTO csd_shadow (case_id, fields) SELECT * FROM unnest($1::uuid[], $2::js
 """
 _FETCH = """
 SELECT case_id, fields::text AS fields, sent::text AS sent, revision, version, notes, files, followed, followed_id, lost, news, news_read
-FROM csd_shadow WHERE case_id = $1
+FROM csd_shadow WHERE case_id = ANY($1::uuid[])
 """
 _SAVE = """
 UPDATE csd_shadow SET fields = $2, revision = $3, version = $4, notes = $5, files = $6, sent = '{}', lost = NULL, agreed_at = $7
@@ -30,6 +30,7 @@ _STATUS = """
 UPDATE csd_shadow SET fields = jsonb_set(fields, '{status}', to_jsonb($2::text)), revision = revision + 1 WHERE case_id = $1
 """
 _FILES = "UPDATE csd_shadow SET files = ARRAY(SELECT DISTINCT unnest(files || $2::text[])) WHERE case_id = $1"
+_SENDING = "UPDATE csd_shadow SET sent = $2 WHERE case_id = $1"
 _NEWS = """
 WITH known AS (
     SELECT c.id FROM cases c JOIN unnest($2::text[], $3::text[]) AS d(number, key)
@@ -44,9 +45,10 @@ _ALL_OPEN = """
 UPDATE csd_shadow s SET news = s.news + 1 FROM cases c WHERE c.id = s.case_id AND c.csd_backend = $1 AND c.state <> 'closed'
 RETURNING s.case_id
 """
-_OPEN_ACTION = """
-SELECT EXISTS (SELECT FROM reset_action WHERE case_id = $1 AND state IN ('waiting', 'cooling', 'ready', 'executing'))
+_OPEN_ACTIONS = """
+SELECT DISTINCT case_id FROM reset_action WHERE case_id = ANY($1::uuid[]) AND state IN ('waiting', 'cooling', 'ready', 'executing')
 """
+_SOLUTIONS = "SELECT case_id, solution FROM closing WHERE case_id = ANY($1::uuid[]) ORDER BY id"
 
 
 async def begin(raw: Any, rows: Iterable[Any]) -> None:
@@ -61,9 +63,9 @@ def registered_fields(subject: str) -> dict[str, Value]:
     return {STATUS: TicketStatus.OPEN.value, "subject": subject, "priority": "normal"}
 
 
-async def fetch(raw: Any, case_id: UUID) -> Any:
-    """The row, or None."""
-    return await raw.fetchrow(_FETCH, case_id)
+async def fetch(raw: Any, case_ids: Sequence[UUID]) -> dict[UUID, Any]:
+    """The rows of those of the cases that have one."""
+    return {row["case_id"]: row for row in await raw.fetch(_FETCH, list(case_ids))}
 
 
 def to_shadow(row: Any) -> Shadow:
@@ -78,17 +80,19 @@ def to_shadow(row: Any) -> Shadow:
     )
 
 
-async def sending(raw: Any, case_id: UUID, sent: Mapping[str, Sequence[str]]) -> None:
+async def sending(raw: Any, sent: Iterable[tuple[UUID, Mapping[str, Sequence[str]]]]) -> None:
     """These values are on their way to the CSD. In the caller's transaction."""
-    await raw.execute("UPDATE csd_shadow SET sent = $2 WHERE case_id = $1", case_id, json.dumps(dict(sent)))
+    rows = sorted((case_id, json.dumps(dict(values))) for case_id, values in sent)
+    await raw.executemany(_SENDING, rows)
 
 
-async def save(raw: Any, case_id: UUID, shadow: Shadow, now: datetime) -> None:
-    """Write it, in the caller's transaction."""
-    await raw.execute(
-        _SAVE, case_id, json.dumps(dict(shadow.fields)), shadow.revision, shadow.version, sorted(shadow.notes),
-        sorted(shadow.files), now,
-    )  # fmt: skip
+async def save(raw: Any, agreed: Iterable[tuple[UUID, Shadow]], now: datetime) -> None:
+    """Write each case's, in the caller's transaction."""
+    rows = [
+        (i, json.dumps(dict(s.fields)), s.revision, s.version, sorted(s.notes), sorted(s.files), now)
+        for i, s in sorted(agreed, key=lambda one: one[0])
+    ]
+    await raw.executemany(_SAVE, rows)
 
 
 async def set_status(raw: Any, case_id: UUID, status: TicketStatus) -> None:
@@ -96,19 +100,24 @@ async def set_status(raw: Any, case_id: UUID, status: TicketStatus) -> None:
     await raw.execute(_STATUS, case_id, status.value)
 
 
-async def add_files(raw: Any, case_id: UUID, keys: Sequence[str]) -> None:
+async def add_files(raw: Any, attached: Iterable[tuple[UUID, Sequence[str]]]) -> None:
     """okienko attached files. In the caller's transaction."""
-    if keys:
-        await raw.execute(_FILES, case_id, list(keys))
+    if rows := sorted((case_id, list(keys)) for case_id, keys in attached if keys):
+        await raw.executemany(_FILES, rows)
 
 
-async def local(raw: Any, row: Any) -> Local:
-    """The case's side, from a row of the cases table."""
+async def local(raw: Any, rows: Sequence[Any]) -> dict[UUID, Local]:
+    """The side of each case, from rows of the cases table."""
+    ids = [row["id"] for row in rows]
+    acting = {r["case_id"] for r in await raw.fetch(_OPEN_ACTIONS, ids)}
+    told: dict[UUID, list[str]] = {case_id: [] for case_id in ids}
+    for r in await raw.fetch(_SOLUTIONS, ids):
+        told[r["case_id"]].append(r["solution"])
+    return {row["id"]: _local(row, told[row["id"]], action_open=row["id"] in acting) for row in rows}
+
+
+def _local(row: Any, solutions: Sequence[str], *, action_open: bool) -> Local:
     case = cases.to_case(row)
-    action_open = bool(await raw.fetchval(_OPEN_ACTION, case.id))
-    solutions = [
-        r["solution"] for r in await raw.fetch("SELECT solution FROM closing WHERE case_id = $1 ORDER BY id", case.id)
-    ]
     return Local(
         state=case.state,
         fields={name: row[name] for name in FIELDS},

@@ -11,14 +11,15 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from okienko.core import cases
 from okienko.core.accountwork import ACCOUNT_KINDS
 from okienko.core.attempts import Attempts
 from okienko.core.calls import Calls
 from okienko.core.csd import endings, outbox, shadows
-from okienko.core.csd.casestore import DbCaseStore
+from okienko.core.csd.casestore import CaseStores
+from okienko.core.csd.joined import Joined
 from okienko.core.csd.mails import Mails
 from okienko.core.csd.merge import Rule
 from okienko.core.csd.outbox import Kind, Row
@@ -43,7 +44,10 @@ _REOPENED = """
 UPDATE cases SET state = $2, closed_at = NULL, csd_backend = $3, csd_number = $4, csd_id = $5 WHERE id = $1 AND state = 'closed'
 RETURNING id, subject
 """
-_READ = "UPDATE csd_shadow SET news_read = $2 WHERE case_id = $1"
+_READ = """
+UPDATE csd_shadow s SET news_read = d.news FROM unnest($1::uuid[], $2::bigint[]) AS d(case_id, news) WHERE s.case_id = d.case_id
+RETURNING s.case_id, s.news > s.news_read AS more
+"""
 _AT_ONCE = 8
 """Cases worked on at the same time."""
 
@@ -61,6 +65,10 @@ class _Work:
     @property
     def next(self) -> Row | None:
         return outbox.next_row(self.rows, has_ticket=self.ref is not None)
+
+
+_End = tuple[UUID, int, Sequence[str]]
+"""A case, a row of its outbox that is done, and the files that came to the ticket by it."""
 
 
 class Syncing:
@@ -86,6 +94,10 @@ class Syncing:
         self._pack = pack
         self._domain = message_domain
         self._rules = rules
+        self._stores = CaseStores(engine, now, csd=csd, pack=pack, message_domain=message_domain, calls=calls)
+        self._looks: Joined[UUID, _Work] = Joined(self._look)
+        self._ends: Joined[_End, None] = Joined(self._end_all)
+        self._reads: Joined[tuple[UUID, int], None] = Joined(self._read)
         self._calls = calls
         self._attempts = attempts
         self._mails = Mails(engine, channels=channels, csd=csd, spool=spool, calls=calls)
@@ -112,7 +124,7 @@ class Syncing:
         return failed
 
     async def _one(self, case_id: UUID) -> None:
-        while (row := (work := await self._look(case_id)).next) is not None:
+        while (row := (work := await self._looks.ask(case_id)).next) is not None:
             try:
                 await self._tell(work, row)
             except TransientError:
@@ -122,14 +134,13 @@ class Syncing:
         if work.unread and work.ref is not None:
             await self._pull(work)
 
-    async def _look(self, case_id: UUID) -> _Work:
+    async def _look(self, ids: Sequence[UUID]) -> list[_Work | Exception]:
         async with transaction(self._engine) as connection:
             raw = await raw_connection(connection)
-            row = (await cases.fetch(raw, [case_id]))[case_id]
-            kept = await shadows.fetch(raw, case_id)
-            rows = await outbox.load(raw, case_id)
-        news, read = (kept["news"], kept["news_read"]) if kept is not None else (0, 0)
-        return _Work(row, shadows.ref_of(row, kept), rows, news, news > read)
+            found = await cases.fetch(raw, ids)
+            kept = await shadows.fetch(raw, ids)
+            rows = await outbox.load(raw, ids)
+        return [_work(found[case_id], kept.get(case_id), rows[case_id]) for case_id in ids]
 
     async def _tell(self, work: _Work, row: Row) -> None:
         if row.kind is Kind.CLOSE:
@@ -187,7 +198,7 @@ class Syncing:
             notices = Notices(self._pack, self._domain, now)
             if locked["state"] != CaseState.CLOSED:
                 await endings.close(
-                    connection, raw, locked, solution=solution, who=wanted["who"], notices=notices, calls=self._calls,
+                    connection, raw, [(locked, solution)], who=wanted["who"], notices=notices, calls=self._calls,
                     pack=self._pack, now=now,
                 )  # fmt: skip
             else:
@@ -238,28 +249,33 @@ class Syncing:
                 raise
             except Exception as error:  # parked; what comes later from there is read again
                 refused = error
-        async with transaction(self._engine) as connection:
-            raw = await raw_connection(connection)
-            if refused is not None:
+        if refused is None:
+            await self._reads.ask((case_id, work.news))
+        else:
+            async with transaction(self._engine) as connection:
+                raw = await raw_connection(connection)
                 reason = await park(raw, Job.SYNC, case_id, None, refused, self._now())
-                metrics.PARKED.labels(Job.SYNC, reason.value).inc()
-            await raw.execute(_READ, case_id, work.news)
-            if await raw.fetchval("SELECT news > news_read FROM csd_shadow WHERE case_id = $1", case_id):
-                await outbox.wake(connection, [case_id])
+                await _mark_read(connection, raw, [(case_id, work.news)])
+            metrics.PARKED.labels(Job.SYNC, reason.value).inc()
         metrics.CSD_PULLS.inc()
 
+    async def _read(self, read: Sequence[tuple[UUID, int]]) -> list[None | Exception]:
+        async with transaction(self._engine) as connection:
+            await _mark_read(connection, await raw_connection(connection), read)
+        return [None] * len(read)
+
     async def _in_step(self, work: _Work) -> None:
-        store = DbCaseStore(
-            self._engine, self._now, work.row["id"], csd=self._csd, pack=self._pack, message_domain=self._domain,
-            calls=self._calls,
-        )  # fmt: skip
-        await bring_in_step(store, self._csd, self._calls.call, self._rules)
+        await bring_in_step(self._stores.of(work.row["id"]), self._csd, self._calls.call, self._rules)
 
     async def _end(self, work: _Work, row: Row, file_keys: Sequence[str] = ()) -> None:
+        await self._ends.ask((work.row["id"], row.id, file_keys))
+
+    async def _end_all(self, ended: Sequence[_End]) -> list[None | Exception]:
         async with transaction(self._engine) as connection:
             raw = await raw_connection(connection)
-            await shadows.add_files(raw, work.row["id"], file_keys)
-            await outbox.end(raw, [row.id], self._now())
+            await shadows.add_files(raw, [(case_id, keys) for case_id, _, keys in ended])
+            await outbox.end(raw, [row_id for _, row_id, _ in ended], self._now())
+        return [None] * len(ended)
 
     async def _park(self, work: _Work, row: Row, error: Exception, file_keys: Sequence[str] = ()) -> None:
         case_id, cause = work.row["id"], error.__cause__ or error
@@ -270,6 +286,17 @@ class Syncing:
         async with transaction(self._engine) as connection:
             raw = await raw_connection(connection)
             reason = await park(raw, Job.SYNC, case_id, None, error, self._now())
-            await shadows.add_files(raw, case_id, file_keys)
+            await shadows.add_files(raw, [(case_id, file_keys)])
             await outbox.parked(raw, row.id, case_id)
         metrics.PARKED.labels(Job.SYNC, reason.value).inc()
+
+
+async def _mark_read(connection: AsyncConnection, raw: Any, read: Sequence[tuple[UUID, int]]) -> None:
+    """What came meanwhile has its job."""
+    rows = await raw.fetch(_READ, [case_id for case_id, _ in read], [news for _, news in read])
+    await outbox.wake(connection, [row["case_id"] for row in rows if row["more"]])
+
+
+def _work(row: Any, kept: Any, rows: list[Row]) -> _Work:
+    news, read = (kept["news"], kept["news_read"]) if kept is not None else (0, 0)
+    return _Work(row, shadows.ref_of(row, kept), rows, news, news > read)

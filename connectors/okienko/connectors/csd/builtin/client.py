@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from okienko.connectors.csd.builtin import files, statements, tables
-from okienko.connectors.csd.builtin.mapping import columns, is_transient, preview_of, storable, ticket_of
+from okienko.connectors.csd.builtin.mapping import columns, is_transient, preview_of, ticket_of
 from okienko.connectors.csd.builtin.settings import BuiltinCsdSettings
 from okienko.plugins.csd import (
     Capability,
@@ -26,6 +26,7 @@ from okienko.plugins.csd import (
     TicketGoneError,
 )
 from okienko.plugins.csdnotes import mark_of
+from okienko.plugins.csdtexts import storable
 from okienko.plugins.errors import MisconfiguredError, OkienkoError, PermanentError, TooLargeError, TransientError
 from okienko.plugins.ports import Finding, Registration, Severity
 from okienko.schemas import CsdRef

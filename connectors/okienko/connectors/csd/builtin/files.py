@@ -9,8 +9,8 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from okienko.connectors.csd.builtin import statements
-from okienko.connectors.csd.builtin.mapping import storable
 from okienko.plugins.csd import NewFile
+from okienko.plugins.csdtexts import file_name, storable
 from okienko.plugins.errors import PermanentError
 
 PIECE = 256 * 1024
@@ -23,7 +23,7 @@ async def store(connection: AsyncConnection, number: str, file: NewFile, now: da
     """
     added = await connection.scalar(
         statements.ADD_FILE,
-        {"number": number, "filename": storable(file.filename), "media_type": storable(file.media_type),
+        {"number": number, "filename": file_name(file.filename), "media_type": storable(file.media_type),
          "size": file.size, "sha256": file.sha256, "now": now},
     )  # fmt: skip
     if added is None:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from okienko.plugins.csd import Note, RawTicket, Registration, RemoteFile, Ticket
 from okienko.plugins.csdnotes import mark_of
+from okienko.plugins.csdtexts import storable
 from okienko.schemas import CsdRef, Priority, TicketStatus
 
 _TRANSIENT_SQLSTATES = ("08", "40", "53", "55P03", "57")
@@ -118,11 +119,6 @@ def ticket_of(backend: str, rows: Sequence[Row[Any]]) -> Ticket:
 
 def _utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
-
-
-def storable(text: str) -> str:
-    """The text without what PostgreSQL's UTF-8 cannot hold: NUL goes, a lone surrogate becomes a question mark."""
-    return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
 
 
 def is_transient(error: BaseException) -> bool:

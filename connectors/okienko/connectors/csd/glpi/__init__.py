@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from okienko.connectors.csd.glpi.client import glpi_csd
 from okienko.connectors.csd.glpi.settings import GlpiCsdSettings
 from okienko.plugins import PluginContext, hookimpl
 from okienko.plugins.ports import CsdBackend
@@ -14,4 +13,8 @@ from okienko.plugins.ports import CsdBackend
 def okienko_csd_backends(ctx: PluginContext) -> Sequence[CsdBackend]:
     """One backend, `glpi`, when its address is set."""
     settings = ctx.settings(GlpiCsdSettings)
-    return [glpi_csd(settings, ctx.pace("csd glpi"))] if settings.url is not None else []
+    if settings.url is None:
+        return []
+    from okienko.connectors.csd.glpi.client import glpi_csd
+
+    return [glpi_csd(settings, ctx.pace("csd glpi"))]

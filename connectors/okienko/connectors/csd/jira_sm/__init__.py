@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from okienko.connectors.csd.jira_sm.client import JiraSmCsd
 from okienko.connectors.csd.jira_sm.settings import JiraSmCsdSettings
 from okienko.plugins import PluginContext, hookimpl
 from okienko.plugins.ports import CsdBackend
@@ -14,4 +13,8 @@ from okienko.plugins.ports import CsdBackend
 def okienko_csd_backends(ctx: PluginContext) -> Sequence[CsdBackend]:
     """One backend, `jira_sm`, when its address is set."""
     settings = ctx.settings(JiraSmCsdSettings)
-    return [JiraSmCsd(settings, ctx.pace("csd jira_sm"))] if settings.url is not None else []
+    if settings.url is None:
+        return []
+    from okienko.connectors.csd.jira_sm.client import JiraSmCsd
+
+    return [JiraSmCsd(settings, ctx.pace("csd jira_sm"))]

@@ -36,8 +36,9 @@ from okienko.plugins.csdlocks import TicketLocks
 from okienko.plugins.csdmapping import load_mapping, matter
 from okienko.plugins.csdnotes import has_note, marked, unmarked
 from okienko.plugins.csdonce import OnceOnly
-from okienko.plugins.csdparts import BothPaces, one_line
+from okienko.plugins.csdparts import BothPaces
 from okienko.plugins.csdstamps import ChangeCursor
+from okienko.plugins.csdtexts import file_name, one_line
 from okienko.plugins.errors import MisconfiguredError, PermanentError
 from okienko.plugins.findings import Finding
 from okienko.plugins.httpapi import Credentials, HttpApi, Limits
@@ -166,7 +167,7 @@ class JiraSmCsd(CsdBase):
         """See CsdBackend."""
         async with self._locks.held(ref.number):
             issue = await self._there(ref)
-            name = words.attachment_name(file.filename)
+            name = file_name(file.filename)
             if not await self._holds(issue, name, file):
                 await self._wire.attach(str(issue["id"]), name, file)
 

@@ -15,7 +15,7 @@ from okienko.connectors.csd.jira_sm.texts import from_adf, from_wiki, to_adf, to
 from okienko.plugins.csd import ForgedNoticeError, Note, RawTicket, Registration, RemoteFile, Ticket, WebhookRequest
 from okienko.plugins.csdmapping import CsdMapping, MappingFile
 from okienko.plugins.csdnotes import key_in, unmarked
-from okienko.plugins.csdparts import clean, file_name, one_line
+from okienko.plugins.csdtexts import clean, one_line
 from okienko.plugins.errors import MisconfiguredError, PermanentError, TransientError
 from okienko.schemas import CsdRef, TicketStatus
 
@@ -261,11 +261,6 @@ def is_public(comment: Record) -> bool:
             return not (isinstance(value, Mapping) and str(value.get("internal")).casefold() == "true")
     public = comment.get("jsdPublic")
     return public if isinstance(public, bool) else True
-
-
-def attachment_name(name: str) -> str:
-    """A name that Jira takes: `: * ? < > |` it refuses."""
-    return re.sub(r"[:*?<>|]", "_", file_name(name))
 
 
 def digest(content: bytes) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from okienko.connectors.csd.rest.client import rest_csd
 from okienko.connectors.csd.rest.settings import RestCsdSettings
 from okienko.plugins import PluginContext, hookimpl
 from okienko.plugins.ports import CsdBackend
@@ -14,4 +13,8 @@ from okienko.plugins.ports import CsdBackend
 def okienko_csd_backends(ctx: PluginContext) -> Sequence[CsdBackend]:
     """One backend, `rest`, when its address is set."""
     settings = ctx.settings(RestCsdSettings)
-    return [rest_csd(settings, ctx.pace("csd rest"))] if settings.url is not None else []
+    if settings.url is None:
+        return []
+    from okienko.connectors.csd.rest.client import rest_csd
+
+    return [rest_csd(settings, ctx.pace("csd rest"))]

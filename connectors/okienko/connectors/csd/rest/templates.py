@@ -15,7 +15,7 @@ from urllib.parse import quote
 from jinja2 import StrictUndefined, TemplateError, Undefined, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from okienko.plugins.csdsystem import line_of_text
+from okienko.plugins.csdtexts import one_line
 from okienko.plugins.errors import MisconfiguredError
 
 _ASCII = "".join(map(chr, range(32, 127)))
@@ -42,7 +42,7 @@ def _segment(value: Any) -> Any:
 def _one_line(value: Any) -> Any:
     if isinstance(value, Undefined):
         return value
-    return quote(line_of_text("" if value is None else str(value)), safe=_ASCII)
+    return quote(one_line("" if value is None else str(value)), safe=_ASCII)
 
 
 _PLAIN = _environment(_text)

@@ -34,6 +34,7 @@ from okienko.plugins.csdlocks import TicketLocks
 from okienko.plugins.csdmapping import load_mapping
 from okienko.plugins.csdnotes import mark_of, marked
 from okienko.plugins.csdparts import BothPaces
+from okienko.plugins.csdtexts import clean
 from okienko.plugins.errors import PermanentError, TransientError
 from okienko.plugins.findings import Finding
 from okienko.plugins.httpapi import Credentials, HttpApi, Limits
@@ -179,7 +180,7 @@ class RtCsd(CsdBase):
             number, raw = int(record["id"]), str(record["Status"])
             if mark_of(key) in rt.keys_in(await self._texts(number)):
                 return
-            body = {"Content": marked(rt.clean(text), key), "ContentType": "text/plain"}
+            body = {"Content": marked(clean(text), key), "ContentType": "text/plain"}
             await self._wire.message(number, "correspond" if public else "comment", body)
             if public and rt.status_of(raw, self._mapping, number) is not TicketStatus.OPEN:
                 after, _ = await self._there(ref)
@@ -254,7 +255,7 @@ class RtCsd(CsdBase):
         """See CsdBackend. The solution is a note, and a custom field too where SOLUTION_FIELD names one."""
         public = self._settings.solution_as is SolutionAs.CORRESPOND
         field = self._settings.solution_field
-        fields = {field: rt.clean(solution)} if field else {}
+        fields = {field: clean(solution)} if field else {}
         await self._move(ref, TicketStatus.CLOSED, solution, "correspond" if public else "comment", fields)
 
     async def reopen(self, ref: CsdRef, reason: str) -> None:
@@ -275,7 +276,7 @@ class RtCsd(CsdBase):
             if mark_of(key) not in rt.keys_in(await self._texts(number)):
                 # Alone: where RT's answer to a note speaks of a field or state in other letters than English ones, it breaks off.
                 await self._wire.message(
-                    number, kind, {"Content": marked(rt.clean(text), key), "ContentType": "text/plain"}
+                    number, kind, {"Content": marked(clean(text), key), "ContentType": "text/plain"}
                 )
             told = await self._wire.update(number, {"Status": raw} | ({"CustomFields": fields} if fields else {}))
             await self._written(number, {"Status": raw}, told)

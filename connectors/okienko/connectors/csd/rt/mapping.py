@@ -20,6 +20,7 @@ from selectolax.lexbor import LexborHTMLParser
 from okienko.plugins.csd import ForgedNoticeError, Note, RawTicket, Registration, RemoteFile, Ticket, WebhookRequest
 from okienko.plugins.csdmapping import CsdMapping
 from okienko.plugins.csdnotes import key_in, unmarked
+from okienko.plugins.csdtexts import clean, file_name, one_line
 from okienko.plugins.errors import PermanentError, TransientError
 from okienko.schemas import CsdRef, TicketStatus
 
@@ -34,7 +35,6 @@ CORE_FIELDS = frozenset(
 NOTE_TYPES = ("Comment", "Correspond")
 SIGNATURE = "x-okienko-signature"
 _DELETED = "deleted"
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _FILE = re.compile(r"\Asha256: ([0-9a-f]{64})$", re.MULTILINE)
 
 
@@ -47,14 +47,9 @@ class Text:
     text: str
 
 
-def clean(text: str) -> str:
-    """What RT's JSON parser and its database take: no control characters, no half of a surrogate pair."""
-    return _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "replace").decode())
-
-
 def subject_of(text: str) -> str:
     """One line, no longer than RT keeps."""
-    return " ".join(clean(text).split()).encode()[:SUBJECT_LENGTH].decode(errors="ignore").rstrip()
+    return one_line(text, SUBJECT_LENGTH).encode()[:SUBJECT_LENGTH].decode(errors="ignore").rstrip()
 
 
 def body_of(registration: Registration, mapping: CsdMapping, *, quiet: str | None) -> dict[str, Any]:
@@ -314,12 +309,8 @@ def path_of(name: str) -> str:
 
 
 def filename_of(name: str) -> str:
-    """A name that RT and a multipart header take: no path, no quotes, no longer than RT keeps (varchar(255))."""
-    last = re.split(r"[/\\]", " ".join(clean(name).split()))[-1].replace('"', "'").strip()
-    stem, dot, end = last.rpartition(".")
-    short = f"{stem[: 200 - len(end)]}.{end}" if dot and len(end) <= 20 else last[:200]
-    # RT takes "0" for no name.
-    return short if short.strip(". ") not in ("", "0") else "plik"
+    """A name as RT takes it (varchar(255)); "0" is none for it."""
+    return file_name(name, never=("0",))
 
 
 def differences(record: Record, wanted: Mapping[str, Any]) -> list[str]:

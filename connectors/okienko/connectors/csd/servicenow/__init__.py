@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from okienko.connectors.csd.servicenow.client import ServiceNowCsd
 from okienko.connectors.csd.servicenow.settings import ServiceNowCsdSettings
 from okienko.plugins import PluginContext, hookimpl
 from okienko.plugins.ports import CsdBackend
@@ -14,4 +13,8 @@ from okienko.plugins.ports import CsdBackend
 def okienko_csd_backends(ctx: PluginContext) -> Sequence[CsdBackend]:
     """One backend, `servicenow`, when its address is set."""
     settings = ctx.settings(ServiceNowCsdSettings)
-    return [ServiceNowCsd(settings, ctx.pace("csd servicenow"))] if settings.url is not None else []
+    if settings.url is None:
+        return []
+    from okienko.connectors.csd.servicenow.client import ServiceNowCsd
+
+    return [ServiceNowCsd(settings, ctx.pace("csd servicenow"))]

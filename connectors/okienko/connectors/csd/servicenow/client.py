@@ -33,8 +33,9 @@ from okienko.plugins.csdlocks import TicketLocks
 from okienko.plugins.csdmapping import load_mapping
 from okienko.plugins.csdnotes import has_note, marked
 from okienko.plugins.csdonce import OnceOnly
-from okienko.plugins.csdparts import BothPaces, date_of, file_name, one_line
+from okienko.plugins.csdparts import BothPaces, date_of
 from okienko.plugins.csdstamps import ChangeCursor
+from okienko.plugins.csdtexts import file_name, one_line
 from okienko.plugins.errors import MisconfiguredError, PermanentError
 from okienko.plugins.findings import Finding
 from okienko.plugins.httpapi import Credentials, HttpApi, Limits

@@ -15,7 +15,7 @@ from uuid import UUID
 from okienko.plugins.csd import ForgedNoticeError, Note, RawTicket, Registration, RemoteFile, Ticket, WebhookRequest
 from okienko.plugins.csdmapping import CsdMapping, MappingFile
 from okienko.plugins.csdnotes import key_in, unmarked
-from okienko.plugins.csdparts import clean, one_line
+from okienko.plugins.csdtexts import clean, one_line
 from okienko.plugins.errors import PermanentError, TransientError
 from okienko.schemas import CsdRef, TicketStatus
 

@@ -13,7 +13,8 @@ from urllib.parse import quote
 import httpx
 
 from okienko.plugins.csd import NewFile, TicketGoneError
-from okienko.plugins.csdparts import FileStream, file_name
+from okienko.plugins.csdparts import FileStream
+from okienko.plugins.csdtexts import file_name
 from okienko.plugins.errors import MisconfiguredError, PermanentError, TransientError
 from okienko.plugins.httpapi import Answer, HttpApi, harmless
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from okienko.connectors.csd.zammad.client import ZammadCsd
 from okienko.connectors.csd.zammad.settings import ZammadCsdSettings
 from okienko.plugins import PluginContext, hookimpl
 from okienko.plugins.csd import CsdBackend
@@ -14,4 +13,8 @@ from okienko.plugins.csd import CsdBackend
 def okienko_csd_backends(ctx: PluginContext) -> Sequence[CsdBackend]:
     """One backend, `zammad`, when its address is set."""
     settings = ctx.settings(ZammadCsdSettings)
-    return [ZammadCsd(settings, ctx.pace("csd zammad"))] if settings.url is not None else []
+    if settings.url is None:
+        return []
+    from okienko.connectors.csd.zammad.client import ZammadCsd
+
+    return [ZammadCsd(settings, ctx.pace("csd zammad"))]

@@ -31,6 +31,7 @@ from okienko.plugins.csdlook import Look
 from okienko.plugins.csdmapping import load_mapping, matter
 from okienko.plugins.csdnotes import has_note
 from okienko.plugins.csdonce import OnceOnly
+from okienko.plugins.csdtexts import file_name
 from okienko.plugins.errors import MisconfiguredError, PermanentError
 from okienko.plugins.findings import Finding
 from okienko.plugins.httpapi import Credentials, HttpApi, Limits
@@ -205,7 +206,7 @@ class ZammadCsd(CsdBase):
 
     async def _has_same(self, ticket: Ticket, file: NewFile) -> bool:
         """Whether somebody attached the same already. Zammad tells no hash, so that those of its name and size are read."""
-        name = words.filename_of(file.filename)
+        name = file_name(file.filename)
         for one in ticket.files:
             if (one.filename, one.size, one.sha256) == (name, file.size, None):
                 article_id, _, attachment_id = one.id.partition(":")

@@ -24,6 +24,7 @@ from okienko.plugins.csd import (
 )
 from okienko.plugins.csdmapping import CsdMapping, MappingFile
 from okienko.plugins.csdnotes import key_in, marked, unmarked
+from okienko.plugins.csdtexts import clean, file_name, one_line
 from okienko.plugins.errors import PermanentError
 from okienko.schemas import CsdRef, TicketStatus
 
@@ -37,7 +38,6 @@ _SHA256 = re.compile(r"^SHA-256: ([0-9a-f]{64})$", re.MULTILINE)
 _BREAK = re.compile(r"<(?:br|/p|/div|/li|/tr)\b[^>]*>", re.IGNORECASE)
 _TAG = re.compile(r"<[^>]*>")
 _TITLE = 250
-_FILENAME = 250
 _CLOSED = ("closed", "merged", "removed")
 """Beginnings of the names that Zammad is shipped with."""
 
@@ -48,7 +48,7 @@ def new_ticket(registration: Registration, mapping: CsdMapping) -> dict[str, Any
     body: dict[str, Any] = {
         "title": title, "group": mapping.queue_for(registration) or "", "state": mapping.status_out(TicketStatus.OPEN),
         "article": {
-            "subject": title, "body": sendable(registration.description) or "(bez treści)", "content_type": "text/plain",
+            "subject": title, "body": clean(registration.description).strip() or "(bez treści)", "content_type": "text/plain",
             "type": "note", "sender": "Customer", "internal": False,
         },
         mapping.correlation: str(registration.correlation_id),
@@ -88,19 +88,19 @@ def raw_of(found: dict[str, Any], mapping: CsdMapping) -> RawTicket:
 def note(text: str, key: str, *, subject: str, public: bool) -> dict[str, Any]:
     """An article that carries its key's mark. A note is mailed to nobody, also when it is public."""
     return {
-        "subject": subject, "body": marked(sendable(text), key), "content_type": "text/plain", "type": "note",
+        "subject": subject, "body": marked(clean(text), key), "content_type": "text/plain", "type": "note",
         "sender": "Agent", "internal": not public,
     }  # fmt: skip
 
 
 def file_key(file: NewFile) -> str:
     """The key of the note that brings the file."""
-    return f"file {file.sha256} {filename_of(file.filename)}"
+    return f"file {file.sha256} {file_name(file.filename)}"
 
 
 def file_note(file: NewFile, content: bytes) -> dict[str, Any]:
     """The article for a file; it tells the hash, which Zammad keeps to itself."""
-    name = filename_of(file.filename)
+    name = file_name(file.filename)
     article = note(f"{name} ({file.size} B)\nSHA-256: {file.sha256}", file_key(file), subject=name, public=False)
     kind = file.media_type if "/" in file.media_type else "application/octet-stream"
     attachment = {"filename": name, "data": base64.b64encode(content).decode(), "mime-type": kind}
@@ -249,24 +249,7 @@ def is_id(text: str) -> bool:
 
 def title_of(text: str) -> str:
     """A title as Zammad takes it."""
-    return one_line(text)[:_TITLE] or NO_TITLE
-
-
-def filename_of(name: str) -> str:
-    """A file name as Zammad takes it, its end kept."""
-    line = one_line(name) or "plik"
-    return line if len(line) <= _FILENAME else f"{line[: _FILENAME - 20]}~{line[-19:]}"
-
-
-def sendable(text: str) -> str:
-    """The text without what JSON over UTF-8 or PostgreSQL cannot hold."""
-    cleaned = text.encode("utf-8", "replace").decode()
-    return "".join(c for c in cleaned if c >= " " or c in "\n\t").strip()
-
-
-def one_line(text: str) -> str:
-    """The text on one line."""
-    return " ".join(sendable(text).split())
+    return one_line(text, _TITLE) or NO_TITLE
 
 
 def _number(value: object) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from okienko.connectors.csd.znuny.client import ZnunyCsd
 from okienko.connectors.csd.znuny.settings import ZnunyCsdSettings
 from okienko.plugins import PluginContext, hookimpl
 from okienko.plugins.csd import CsdBackend
@@ -14,4 +13,8 @@ from okienko.plugins.csd import CsdBackend
 def okienko_csd_backends(ctx: PluginContext) -> Sequence[CsdBackend]:
     """One backend, `znuny`, when its address is set."""
     settings = ctx.settings(ZnunyCsdSettings)
-    return [ZnunyCsd(settings, ctx.pace("csd znuny"))] if settings.url is not None else []
+    if settings.url is None:
+        return []
+    from okienko.connectors.csd.znuny.client import ZnunyCsd
+
+    return [ZnunyCsd(settings, ctx.pace("csd znuny"))]

@@ -34,6 +34,7 @@ from okienko.plugins.csdlook import Look
 from okienko.plugins.csdmapping import load_mapping, matter
 from okienko.plugins.csdnotes import has_note
 from okienko.plugins.csdonce import OnceOnly
+from okienko.plugins.csdtexts import file_name
 from okienko.plugins.errors import MisconfiguredError, PermanentError
 from okienko.plugins.findings import Finding
 from okienko.plugins.httpapi import Credentials, HttpApi, Limits
@@ -187,7 +188,7 @@ class ZnunyCsd(CsdBase):
 
     async def _has_same(self, ticket: Ticket, file: NewFile) -> bool:
         """Whether somebody attached the same already. Znuny keeps no hash, so that those of its name and size are read."""
-        name = words.filename_of(file.filename)
+        name = file_name(file.filename)
         alike = {f.id for f in ticket.files if (f.filename, f.size, f.sha256) == (name, file.size, None)}
         if not alike:
             return False

@@ -22,6 +22,7 @@ from okienko.plugins.csd import (
 )
 from okienko.plugins.csdmapping import CsdMapping, MappingFile
 from okienko.plugins.csdnotes import key_in, marked, unmarked
+from okienko.plugins.csdtexts import clean, file_name, one_line
 from okienko.plugins.errors import PermanentError
 from okienko.schemas import CsdRef, TicketStatus
 
@@ -31,8 +32,7 @@ _SHA256 = re.compile(r"^SHA-256: ([0-9a-f]{64})$", re.MULTILINE)
 _MERGED = re.compile(r"^(?:%%\d+%%\d+%%(?P<tn>\d+)%%(?P<id>\d+)|.* to \((?P<tn6>\d+)/(?P<id6>\d+)\))$")
 """The history of a merged ticket: number and id of both. Older entries say it in words."""
 _TITLE = 255
-_FILENAME = 250
-"""Columns of Znuny's tables."""
+"""The column in Znuny's table."""
 _CLOSED_TYPES = ("closed", "merged", "removed")
 SOLUTION = "Rozwiązanie"
 """The subject of the note that holds a solution."""
@@ -56,7 +56,7 @@ def new_ticket(registration: Registration, mapping: CsdMapping) -> dict[str, Any
         "Article": {
             "CommunicationChannel": "Internal", "SenderType": "customer", "IsVisibleForCustomer": 1,
             "From": f"{name} <{sender}>" if name and registration.requester else sender,
-            "Subject": title, "Body": sendable(registration.description) or "(bez treści)", "ContentType": TEXT,
+            "Subject": title, "Body": clean(registration.description).strip() or "(bez treści)", "ContentType": TEXT,
             "NoAgentNotify": 1,
         },
         "DynamicField": [{"Name": name, "Value": value} for name, value in fields.items()],
@@ -90,13 +90,13 @@ def note(text: str, key: str, *, subject: str, public: bool) -> dict[str, Any]:
     """An article that carries its key's mark."""
     return {
         "CommunicationChannel": "Internal", "SenderType": "agent", "IsVisibleForCustomer": int(public),
-        "Subject": subject, "Body": sendable(marked(text, key)), "ContentType": TEXT, "NoAgentNotify": 1,
+        "Subject": subject, "Body": clean(marked(text, key)), "ContentType": TEXT, "NoAgentNotify": 1,
     }  # fmt: skip
 
 
 def file_note(file: NewFile, content: bytes) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """Key, article and attachment for a file; the article tells its hash, which Znuny does not keep."""
-    name = filename_of(file.filename)
+    name = file_name(file.filename)
     key = f"file {file.sha256} {name}"
     article = note(f"{name} ({file.size} B)\nSHA-256: {file.sha256}", key, subject=name, public=False)
     kind = file.media_type if "/" in file.media_type else "application/octet-stream"
@@ -236,24 +236,7 @@ def is_id(text: str) -> bool:
 
 def title_of(text: str) -> str:
     """A title as Znuny takes it."""
-    return one_line(text)[:_TITLE] or NO_TITLE
-
-
-def filename_of(name: str) -> str:
-    """A file name as Znuny takes it, its end kept."""
-    line = one_line(name) or "plik"
-    return line if len(line) <= _FILENAME else f"{line[: _FILENAME - 20]}~{line[-19:]}"
-
-
-def sendable(text: str) -> str:
-    """The text without what JSON over UTF-8 or Znuny's database cannot hold."""
-    cleaned = text.encode("utf-8", "replace").decode()
-    return "".join(c for c in cleaned if c >= " " or c in "\n\t").strip()
-
-
-def one_line(text: str) -> str:
-    """The text on one line."""
-    return " ".join(sendable(text).split())
+    return one_line(text, _TITLE) or NO_TITLE
 
 
 def _number(value: object) -> int:
