@@ -20,8 +20,8 @@ from okienko.core.database import raw_connection, transaction
 from okienko.core.events import append
 from okienko.core.notices import Notices
 from okienko.plugins.errors import TransientError
-from okienko.plugins.ports import Classification, CsdBackend, NotificationContext, ProcedurePack
-from okienko.schemas import CaseKind, NotificationKind, Procedure
+from okienko.plugins.ports import CsdBackend, NotificationContext, ProcedurePack
+from okienko.schemas import NotificationKind
 
 log = structlog.get_logger(__name__)
 
@@ -83,7 +83,7 @@ class Acknowledging:
             raw = await raw_connection(connection)
             rows = await raw.fetch(_WAITING, before, None if ids is None else list(ids), after, _AT_ONCE)
             for row in rows:
-                if not self._calls.ask(pack, lambda r=row: pack.needs_registration(_classification(r))):  # type: ignore[misc]  # a default binds the loop's value
+                if not self._calls.ask(pack, lambda r=row: pack.needs_registration(cases.classification(r))):  # type: ignore[misc]  # a default binds the loop's value
                     continue
                 number = own_number(self._calls, pack, row)
                 case = cases.to_case(row).model_copy(update={"number": number})
@@ -104,7 +104,3 @@ class Acknowledging:
                 await notices.write(connection, raw)
                 await append(raw, notices.events)
         return len(numbers), rows[-1]["seq"] if len(rows) == _AT_ONCE else -1
-
-
-def _classification(row: Any) -> Classification:
-    return Classification(CaseKind(row["kind"]), Procedure(row["procedure"]) if row["procedure"] else None)

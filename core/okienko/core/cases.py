@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from okienko.plugins.ports import Classification
 from okienko.schemas import (
     Address,
     Case,
@@ -73,6 +74,11 @@ async def find(raw: Any, key: str) -> UUID | None:
     else:
         row = await raw.fetchrow("SELECT id FROM cases WHERE id = $1", wanted)
     return row["id"] if row else None
+
+
+def classification(row: Any) -> Classification:
+    """What kind of matter a row of the cases table is."""
+    return Classification(CaseKind(row["kind"]), Procedure(row["procedure"]) if row["procedure"] else None)
 
 
 def loads(text: str | None) -> Any:

@@ -39,7 +39,6 @@ from okienko.plugins.csd import Capability
 from okienko.plugins.errors import PermanentError, TransientError
 from okienko.plugins.pace import PaceError
 from okienko.plugins.ports import (
-    Classification,
     CsdBackend,
     NotificationContext,
     ProcedurePack,
@@ -216,7 +215,7 @@ class Registering:
         pack = self._pack
         work = [
             row for row in waiting
-            if self._calls.ask(pack, lambda r=row: pack.needs_registration(_classification(r)))  # type: ignore[misc]  # a default binds the loop's value
+            if self._calls.ask(pack, lambda r=row: pack.needs_registration(cases.classification(r)))  # type: ignore[misc]  # a default binds the loop's value
         ]  # fmt: skip
         wanted = {row["id"] for row in work}
         await self._settled([row for row in waiting if row["id"] not in wanted], {})
@@ -404,10 +403,6 @@ class Registering:
 def _doubtful(left: timedelta) -> TransientError:
     text = "the CSD was asked for its ticket a moment ago and may still be at it: it is looked for first"
     return TransientError(text, retry_after=left.total_seconds())
-
-
-def _classification(row: Any) -> Classification:
-    return Classification(CaseKind(row["kind"]), Procedure(row["procedure"]) if row["procedure"] else None)
 
 
 def registration_of(row: Any, number: str) -> Registration:

@@ -145,6 +145,10 @@ class RawTicket:
     """By the system's names, the correlation field too."""
 
 
+RAW_HEADS = ("subject", "queue", "type", "status", "priority", "requester")
+"""The heads of a RawTicket."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ticket:
     """One ticket, as it was when it was read."""

@@ -33,7 +33,7 @@ from okienko.plugins.csdlocks import TicketLocks
 from okienko.plugins.csdmapping import MappingFile
 from okienko.plugins.csdnotes import has_note, mark_of, marked, unmarked
 from okienko.plugins.csdonce import OnceOnly
-from okienko.plugins.csdtexts import clean, file_name, one_line
+from okienko.plugins.csdtexts import clean, file_name, subject_line
 from okienko.plugins.errors import MisconfiguredError, PermanentError
 from okienko.plugins.findings import Finding
 from okienko.schemas import CsdRef, TicketStatus
@@ -173,7 +173,7 @@ class SystemCsd(CsdBase):
         return self._system.preview(self._writable(registration))
 
     def _writable(self, registration: Registration) -> Registration:
-        subject = one_line(registration.subject, self._subject_length) or "(bez tematu)"
+        subject = subject_line(registration.subject, self._subject_length)
         return replace(
             registration, subject=subject, description=clean(registration.description).strip() or "(bez treści)"
         )
@@ -216,8 +216,7 @@ class SystemCsd(CsdBase):
                 f"{self._file.where('priorities')}: no priority for {change.priority.value}: add it"
             )
         if change.subject is not None:
-            subject = one_line(change.subject, self._subject_length) or "(bez tematu)"
-            change = replace(change, subject=subject)
+            change = replace(change, subject=subject_line(change.subject, self._subject_length))
         async with self._locks.held(ref.number):
             ticket = await self._there(ref)
             await self._write(ticket, change)

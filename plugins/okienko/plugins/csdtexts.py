@@ -14,6 +14,7 @@ _REFUSED = str.maketrans('"<>|:*?', "'______")
 _PATH = re.compile(r"[/\\]")
 _LONGEST_ENDING = 20
 NAMELESS = "plik"
+NO_TITLE = "(bez tematu)"
 
 
 def storable(text: str) -> str:
@@ -29,6 +30,11 @@ def clean(text: str) -> str:
 def one_line(text: str, length: int | None = None) -> str:
     """The text on one line, no longer than that."""
     return " ".join(clean(text).split())[:length].rstrip()
+
+
+def subject_line(text: str, length: int) -> str:
+    """A subject as one line of that length, and never an empty one."""
+    return one_line(text, length) or NO_TITLE
 
 
 def file_name(name: str, *, length: int = 150, never: Collection[str] = ()) -> str:

@@ -59,7 +59,7 @@ def add_to(group: typer.Typer) -> None:
         """What would be written for these cases, and what that would change in their tickets. Exit 1 if a case is refused."""
         if not (keys or since or until or only_open or everything):
             raise typer.BadParameter("say which cases: numbers, --since, --until, --open or --all")
-        asyncio.run(_diff(keys or [], (_utc(since), _utc(until)), only_open, mapping, csd, as_json))
+        asyncio.run(_diff(keys or [], (utc(since), utc(until)), only_open, mapping, csd, as_json))
 
 
 async def _diff(
@@ -150,5 +150,6 @@ def _with(environ: Mapping[str, str], name: str, mapping: Path) -> dict[str, str
     return {key: value for key, value in environ.items() if key.upper() != variable} | {variable: str(mapping)}
 
 
-def _utc(time: datetime | None) -> datetime | None:
+def utc(time: datetime | None) -> datetime | None:
+    """A time of an option, which is UTC where it says nothing else."""
     return time if time is None or time.tzinfo else time.replace(tzinfo=UTC)

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
@@ -17,7 +17,7 @@ import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from okienko.core import envelopes, parking
-from okienko.core.cli.csddiff import MappingOption, open_trial, tell
+from okienko.core.cli.csddiff import MappingOption, open_trial, tell, utc
 from okienko.core.cli.output import JsonOption, clean, print_json, print_table
 from okienko.core.csd.forecast import Fate
 from okienko.core.csd.forecasting import PAGE, Trial, forecasts
@@ -89,7 +89,7 @@ def add_to(app: typer.Typer) -> None:
         if singles and len(singles) == len(numbers or ()) and not any((since, until, reason, job, dry_run)):
             asyncio.run(_end(singles, "replayed", as_json))
             return
-        choice = Choice(tuple(map(_range, numbers or ())), _utc(since), _utc(until), reason, job)
+        choice = Choice(tuple(map(_range, numbers or ())), utc(since), utc(until), reason, job)
         if dry_run:
             asyncio.run(_try(choice, mapping, as_json))
         else:
@@ -207,10 +207,6 @@ def _range(text: str) -> tuple[int, int]:
         return int(first), int(last if dash else first)
     except ValueError:
         raise typer.BadParameter(f"{text!r} is neither a number nor a range such as 12-40") from None
-
-
-def _utc(time: datetime | None) -> datetime | None:
-    return time if time is None or time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _describe(item: parking.Parked) -> None:

@@ -8,10 +8,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from okienko.plugins.csd import RawTicket
-
-_HEADS = ("subject", "queue", "type", "priority", "requester")
-_ALL = ("subject", "queue", "type", "status", "priority", "requester")
+from okienko.plugins.csd import RAW_HEADS, RawTicket
 
 
 class Fate(StrEnum):
@@ -80,7 +77,7 @@ class Forecast:
 
 def created(then: RawTicket) -> Iterator[Difference]:
     """Everything that a new ticket would have."""
-    for head in _ALL:
+    for head in RAW_HEADS:
         if (value := getattr(then, head)) is not None:
             yield Difference(head, None, value)
     for name, value in then.fields.items():
@@ -92,9 +89,9 @@ def differences(now: RawTicket, then: RawTicket, before: RawTicket | None) -> It
 
     `before`: by the present mapping; None when that has no answer. Capitals count in subjects and fields only.
     """
-    for head in _HEADS:
+    for head in RAW_HEADS:
         there, wanted = getattr(now, head), getattr(then, head)
-        if there is None or wanted is None:
+        if head == "status" or there is None or wanted is None:
             continue
         if there != wanted and (head == "subject" or there.casefold() != wanted.casefold()):
             yield Difference(head, there, wanted, _because(wanted, getattr(before, head, None)))

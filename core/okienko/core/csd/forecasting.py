@@ -24,8 +24,8 @@ from okienko.plugins.csdmapping import MappingError
 from okienko.plugins.errors import MisconfiguredError, PermanentError, TransientError
 from okienko.plugins.limits import guarded
 from okienko.plugins.pace import PaceError
-from okienko.plugins.ports import Classification, ProcedurePack
-from okienko.schemas import CaseKind, CaseState, CsdRef, Priority, Procedure, TicketStatus
+from okienko.plugins.ports import ProcedurePack
+from okienko.schemas import CaseState, CsdRef, Priority, TicketStatus
 
 PAGE = 100
 _ATTEMPTS = 3
@@ -134,7 +134,9 @@ async def _start(trial: Trial) -> None:
 async def _one(trial: Trial, row: Any, ref: CsdRef | None) -> Forecast:
     number = row["number"] or trial.pack.own_number(row["seq"])
     told = Forecast(row["id"], number, ref.number if ref else None, Fate.NONE)
-    if ref is None and (row["state"] == CaseState.CLOSED.value or not trial.pack.needs_registration(_matter(row))):
+    if ref is None and (
+        row["state"] == CaseState.CLOSED.value or not trial.pack.needs_registration(cases.classification(row))
+    ):
         return told
     if row["silenced"] == "erased":
         return replace(told, result=Fate.ERASED)
@@ -205,7 +207,3 @@ async def _read(trial: Trial, csd: CsdBackend, ref: CsdRef) -> Ticket | None:
                 raise
             attempt += 1
             await trial.sleep(error.retry_after or 1.0)
-
-
-def _matter(row: Any) -> Classification:
-    return Classification(CaseKind(row["kind"]), Procedure(row["procedure"]) if row["procedure"] else None)

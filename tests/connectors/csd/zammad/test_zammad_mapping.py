@@ -18,6 +18,7 @@ from okienko.connectors.csd.zammad import mapping as words
 from okienko.plugins.csd import ForgedNoticeError, WebhookRequest
 from okienko.plugins.csdmapping import CsdMapping, load_mapping
 from okienko.plugins.csdnotes import mark_of, marked
+from okienko.plugins.csdtexts import NO_TITLE
 from okienko.plugins.errors import PermanentError
 from okienko.plugins.testing.conformance.csdbase import registration
 from okienko.schemas import CsdRef, TicketStatus
@@ -46,7 +47,7 @@ def signed(body: bytes) -> WebhookRequest:
 
 def test_a_ticket_without_a_person_or_words(mapping: CsdMapping) -> None:
     body = words.new_ticket(replace(registration(), requester=None, subject="\x00", description=" "), mapping)
-    assert body["title"] == words.NO_TITLE
+    assert body["title"] == NO_TITLE
     assert "customer_id" not in body
     assert body["article"]["body"]
     assert body["type"] == "Incident"

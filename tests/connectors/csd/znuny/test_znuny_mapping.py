@@ -17,6 +17,7 @@ from okienko.connectors.csd.znuny import mapping as words
 from okienko.plugins.csd import ForgedNoticeError, WebhookRequest
 from okienko.plugins.csdmapping import CsdMapping, load_mapping
 from okienko.plugins.csdnotes import mark_of, marked
+from okienko.plugins.csdtexts import NO_TITLE
 from okienko.plugins.errors import PermanentError
 from okienko.plugins.testing.conformance.csdbase import registration
 from okienko.schemas import CsdRef, Priority, TicketStatus
@@ -51,7 +52,7 @@ def test_a_name_cannot_add_an_address(mapping: CsdMapping) -> None:
 def test_a_ticket_without_a_person_or_words(mapping: CsdMapping) -> None:
     one = replace(registration(), requester=None, requester_name=None, subject="\x00", description=" ")
     body = words.new_ticket(one, mapping)
-    assert body["Ticket"]["Title"] == words.NO_TITLE
+    assert body["Ticket"]["Title"] == NO_TITLE
     assert body["Ticket"]["CustomerUser"] == "nieznany"
     assert body["Article"]["Body"]
 

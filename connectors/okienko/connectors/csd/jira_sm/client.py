@@ -38,7 +38,7 @@ from okienko.plugins.csdnotes import has_note, marked, unmarked
 from okienko.plugins.csdonce import OnceOnly
 from okienko.plugins.csdparts import BothPaces
 from okienko.plugins.csdstamps import ChangeCursor
-from okienko.plugins.csdtexts import file_name, one_line
+from okienko.plugins.csdtexts import file_name, subject_line
 from okienko.plugins.errors import MisconfiguredError, PermanentError
 from okienko.plugins.findings import Finding
 from okienko.plugins.httpapi import Credentials, HttpApi, Limits
@@ -205,7 +205,7 @@ class JiraSmCsd(CsdBase):
     def _wanted(self, change: TicketChange) -> dict[str, Any]:
         fields: dict[str, Any] = {}
         if change.subject is not None:
-            fields["summary"] = one_line(change.subject, words.SUMMARY) or "(bez tematu)"
+            fields["summary"] = subject_line(change.subject, words.SUMMARY)
         if change.priority is not None:
             name = self._mapping.priority_out(change.priority)
             if name is None:

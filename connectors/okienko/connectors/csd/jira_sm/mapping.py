@@ -15,7 +15,7 @@ from okienko.connectors.csd.jira_sm.texts import from_adf, from_wiki, to_adf, to
 from okienko.plugins.csd import ForgedNoticeError, Note, RawTicket, Registration, RemoteFile, Ticket, WebhookRequest
 from okienko.plugins.csdmapping import CsdMapping, MappingFile
 from okienko.plugins.csdnotes import key_in, unmarked
-from okienko.plugins.csdtexts import clean, one_line
+from okienko.plugins.csdtexts import clean, subject_line
 from okienko.plugins.errors import MisconfiguredError, PermanentError, TransientError
 from okienko.schemas import CsdRef, TicketStatus
 
@@ -77,7 +77,7 @@ def new_issue(registration: Registration, mapping: CsdMapping, schemas: Record, 
     fields: dict[str, Any] = {
         "project": {"key": mapping.queue_for(registration) or ""},
         "issuetype": {"name": mapping.type_for(registration) or ""},
-        "summary": one_line(registration.subject, SUMMARY) or "(bez tematu)",
+        "summary": subject_line(registration.subject, SUMMARY),
         "description": body_text(registration.description, cloud=cloud),
         mapping.correlation: str(registration.correlation_id),
     }

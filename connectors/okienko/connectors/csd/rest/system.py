@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, closing
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 from uuid import UUID, uuid4
@@ -21,6 +22,7 @@ from okienko.connectors.csd.rest.templates import names_in
 from okienko.connectors.csd.rest.wire import RestWire, arguments_of
 from okienko.plugins.context import utc_now
 from okienko.plugins.csd import (
+    RAW_HEADS,
     Capability,
     NewFile,
     RawTicket,
@@ -74,16 +76,19 @@ class RestSystem:
     def preview(self, registration: Registration) -> RawTicket:
         """See TicketSystem. Raises MappingError too for a template of [requests.create] that does not work with these values."""
         values = registration_values(self._file, registration)
-        request = self._d.requests["create"]
         try:
-            arguments_of(request, values)
+            arguments_of(self._d.requests["create"], values)
         except MisconfiguredError as error:
             raise self._file.refusal(str(error), "correct the template", "requests", "create") from None
-        used = names_in([request.path, request.query, request.headers, request.form, request.body])
-        told = {name: values[name] for name in ("queue", "type", "status", "priority", "requester") if name in used}
-        return RawTicket(
-            subject=registration.subject, **told, fields=values["fields"] if "fields" in used else {},
-        )  # fmt: skip
+        told = {name: values[name] for name in RAW_HEADS if name != "subject" and name in self._created_of}
+        fields = values["fields"] if "fields" in self._created_of else {}
+        return RawTicket(subject=registration.subject, **told, fields=fields)
+
+    @cached_property
+    def _created_of(self) -> set[str]:
+        """The names that the templates of [requests.create] use."""
+        request = self._d.requests["create"]
+        return names_in([request.path, request.query, request.headers, request.form, request.body])
 
     async def read(self, ref: CsdRef) -> Ticket | None:
         """See TicketSystem."""

@@ -49,7 +49,7 @@ class Text:
 
 def subject_of(text: str) -> str:
     """One line, no longer than RT keeps."""
-    return one_line(text, SUBJECT_LENGTH).encode()[:SUBJECT_LENGTH].decode(errors="ignore").rstrip()
+    return one_line(text).encode()[:SUBJECT_LENGTH].decode(errors="ignore").rstrip()
 
 
 def body_of(registration: Registration, mapping: CsdMapping, *, quiet: str | None) -> dict[str, Any]:

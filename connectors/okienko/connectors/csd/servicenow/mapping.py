@@ -15,7 +15,7 @@ from uuid import UUID
 from okienko.plugins.csd import ForgedNoticeError, Note, RawTicket, Registration, RemoteFile, Ticket, WebhookRequest
 from okienko.plugins.csdmapping import CsdMapping, MappingFile
 from okienko.plugins.csdnotes import key_in, unmarked
-from okienko.plugins.csdtexts import clean, one_line
+from okienko.plugins.csdtexts import clean, subject_line
 from okienko.plugins.errors import PermanentError, TransientError
 from okienko.schemas import CsdRef, TicketStatus
 
@@ -49,7 +49,7 @@ def value(record: Record, name: str) -> str:
 def new_ticket(registration: Registration, mapping: CsdMapping) -> dict[str, str]:
     """The fields of a new ticket; references (group, caller) are still words."""
     values = {
-        "short_description": one_line(registration.subject, SUBJECT) or "(bez tematu)",
+        "short_description": subject_line(registration.subject, SUBJECT),
         "description": _cut(plain(registration.description)),
         mapping.correlation: str(registration.correlation_id),
         "state": mapping.status_out(TicketStatus.OPEN),

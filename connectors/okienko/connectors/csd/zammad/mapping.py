@@ -24,14 +24,13 @@ from okienko.plugins.csd import (
 )
 from okienko.plugins.csdmapping import CsdMapping, MappingFile
 from okienko.plugins.csdnotes import key_in, marked, unmarked
-from okienko.plugins.csdtexts import clean, file_name, one_line
+from okienko.plugins.csdtexts import clean, file_name, subject_line
 from okienko.plugins.errors import PermanentError
 from okienko.schemas import CsdRef, TicketStatus
 
 BACKEND = "zammad"
 SOLUTION = "Rozwiązanie"
 """The subject of the note that holds a solution."""
-NO_TITLE = "(bez tematu)"
 NOBODY = "-"
 """Zammad's owner of a ticket that nobody has."""
 _SHA256 = re.compile(r"^SHA-256: ([0-9a-f]{64})$", re.MULTILINE)
@@ -249,7 +248,7 @@ def is_id(text: str) -> bool:
 
 def title_of(text: str) -> str:
     """A title as Zammad takes it."""
-    return one_line(text, _TITLE) or NO_TITLE
+    return subject_line(text, _TITLE)
 
 
 def _number(value: object) -> int:

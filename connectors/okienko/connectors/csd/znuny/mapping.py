@@ -22,7 +22,7 @@ from okienko.plugins.csd import (
 )
 from okienko.plugins.csdmapping import CsdMapping, MappingFile
 from okienko.plugins.csdnotes import key_in, marked, unmarked
-from okienko.plugins.csdtexts import clean, file_name, one_line
+from okienko.plugins.csdtexts import clean, file_name, one_line, subject_line
 from okienko.plugins.errors import PermanentError
 from okienko.schemas import CsdRef, TicketStatus
 
@@ -36,7 +36,6 @@ _TITLE = 255
 _CLOSED_TYPES = ("closed", "merged", "removed")
 SOLUTION = "Rozwiązanie"
 """The subject of the note that holds a solution."""
-NO_TITLE = "(bez tematu)"
 
 
 def new_ticket(registration: Registration, mapping: CsdMapping) -> dict[str, Any]:
@@ -236,7 +235,7 @@ def is_id(text: str) -> bool:
 
 def title_of(text: str) -> str:
     """A title as Znuny takes it."""
-    return one_line(text, _TITLE) or NO_TITLE
+    return subject_line(text, _TITLE)
 
 
 def _number(value: object) -> int:

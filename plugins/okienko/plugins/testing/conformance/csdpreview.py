@@ -12,11 +12,9 @@ from typing import NoReturn
 
 import pytest
 
-from okienko.plugins.csd import Capability, CsdBackend, RawTicket, Registration
+from okienko.plugins.csd import RAW_HEADS, Capability, CsdBackend, RawTicket, Registration
 from okienko.plugins.testing.conformance.csdbase import CsdChecks, needs
 from okienko.schemas import CaseKind, ChannelName, Priority, Procedure
-
-HEADS = ("subject", "queue", "type", "status", "priority", "requester")
 
 
 class PreviewChecks(CsdChecks):
@@ -64,7 +62,7 @@ class PreviewChecks(CsdChecks):
 
 def told_of(raw: RawTicket) -> dict[str, str]:
     """What is told, with the fields by `fields.NAME`. Capitals mean nothing in the names of queues, types and states."""
-    heads = {name: value for name in HEADS if (value := getattr(raw, name)) is not None}
+    heads = {name: value for name in RAW_HEADS if (value := getattr(raw, name)) is not None}
     folded = {name: value if name == "subject" else value.casefold() for name, value in heads.items()}
     return folded | {f"fields.{name}": value for name, value in raw.fields.items()}
 
