@@ -89,6 +89,8 @@ def test_from_mail_to_ticket_and_back(rt: Rt5) -> None:
             "SELECT a.content FROM attachments a JOIN transactions t ON t.id = a.transactionid "
             f"WHERE t.objecttype = 'RT::Ticket' AND t.objectid = {number} AND t.type = 'Comment'"
         )
+        # Mail 2 is a job of its own, after the ticket's.
+        place.until(lambda: any(Path(place.home, "outbox").rglob("*.eml")))
         outbox = [path.read_text(errors="replace") for path in Path(place.home, "outbox").rglob("*.eml")]
         assert any(number in mail for mail in outbox)
 
